@@ -1,0 +1,90 @@
+"""The folder of one run: its record, its checkpoint, the path of sizes. Everything is written whole or not at all."""
+
+import shutil
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from coppice.experiments import record
+from coppice.parts import storage
+
+
+class Folder:
+    """`record.json` when finished, `checkpoint.safetensors` until then, `model.safetensors`, `path/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record = path / "record.json"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.model = path / "model.safetensors"
+        self.shelf = DiskShelf(path / "path")
+
+    @property
+    def finished(self) -> bool:
+        return self.record.is_file()
+
+    @property
+    def begun(self) -> bool:
+        return self.checkpoint.is_file()
+
+    def save(self, identity: dict[str, Any], state: dict[str, Any]) -> None:
+        """Keep the state of a run, together with what it is a run of."""
+        storage.write(self.checkpoint, {"identity": identity, "state": state})
+
+    def load(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The state last saved. Raises ValueError when it belongs to another recipe or seed, or is damaged."""
+        stored = storage.read(self.checkpoint)
+        if not isinstance(stored, dict) or "identity" not in stored:
+            raise ValueError(f"{self.checkpoint} is not the checkpoint of a run.")
+        if differ := sorted(_differences(stored["identity"], identity)):
+            raise ValueError(
+                f"{self.checkpoint} was made with other settings ({', '.join(differ[:5])}). Go on with the same recipe, "
+                "options and seed, or choose another --out."
+            )
+        return dict(stored["state"])
+
+    def finish(self, finished: dict[str, Any]) -> None:
+        """Write the record; then the checkpoint has done its work."""
+        record.write(self.record, finished)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove what an earlier run left here."""
+        for file in (self.record, self.checkpoint, self.model):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.path / "path", ignore_errors=True)
+
+
+class DiskShelf(MutableMapping[int, dict[str, Any]]):
+    """Snapshots by number, each a file of its own, so that memory holds one network only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _file(self, index: int) -> Path:
+        return self.path / f"{index:04d}.safetensors"
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return dict(storage.read(self._file(index)))
+
+    def __setitem__(self, index: int, snapshot: dict[str, Any]) -> None:
+        storage.write(self._file(index), snapshot)
+
+    def __delitem__(self, index: int) -> None:
+        self._file(index).unlink()
+
+    def __iter__(self) -> Iterator[int]:
+        return (int(file.name.split(".")[0]) for file in sorted(self.path.glob("[0-9]*.safetensors")))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _differences(old: Any, new: Any, where: str = "") -> set[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = (
+            (key, _differences(old.get(key), new.get(key), f"{where}.{key}"))
+            for key in old.keys() | new.keys()
+        )
+        return set().union(*(found for _, found in pairs))
+    return set() if old == new else {where.strip(".")}

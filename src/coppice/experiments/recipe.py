@@ -1,0 +1,192 @@
+"""Recipes: TOML tables that map one to one on dataclasses. A wrong key names its nearest right one."""
+
+import dataclasses
+import difflib
+import itertools
+import tomllib
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from coppice.data import Data
+from coppice.experiments.loop import Training
+from coppice.methods import BDNNSP, CATALOGUE, Dense
+from coppice.methods.bdnn_sp import PRESETS
+from coppice.models import Model
+from coppice.parts.fitness import FITNESSES
+from coppice.parts.stopping import STOPS
+
+OBJECTS: dict[str, dict[str, Any]] = {
+    "fitness": FITNESSES,
+    "stop": STOPS,
+}  # fields chosen by name in a sub-table
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to run: data, model, training and method; `sweep` lists values to run for some of their keys."""
+
+    name: str
+    about: str = ""
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    method: BDNNSP | Dense = field(default_factory=BDNNSP)
+    sweep: dict[str, list[Any]] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)  # as written, for the record
+
+    def cells(self) -> Iterator[tuple[str, "Recipe"]]:
+        """Every combination of the swept values, with a name for its folder; one, named "", without a sweep."""
+        for values in itertools.product(*self.sweep.values()):
+            pairs = list(zip(self.sweep, values, strict=True))
+            tables = {k: v for k, v in self.tables.items() if k != "sweep"}
+            for key, value in pairs:
+                tables = with_value(tables, key, value)
+            label = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in pairs)
+            yield label, from_tables(self.name, tables)
+
+
+def names() -> list[str]:
+    """The recipes that come with coppice."""
+    folder = resources.files("coppice") / "recipes"
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name or from a .toml file, with `table.key=value` overrides; the value is TOML, or else text."""
+    path = Path(source)
+    if source.endswith(".toml"):
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no recipe file {source}.")
+        text = path.read_text()
+    elif source in names():
+        text = (resources.files("coppice") / "recipes" / f"{source}.toml").read_text()
+    else:
+        raise ValueError(
+            f"there is no recipe '{source}'{_nearest(source, names())}; `coppice list` shows them all."
+        )
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"recipe {source} is not valid TOML: {error}.") from error
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or "." not in key:
+            raise ValueError(
+                f"--set {override} is not of the form table.key=value, such as method.share=0.3."
+            )
+        tables = with_value(tables, key.strip(), _toml_value(value.strip()))
+    return from_tables(path.stem, tables)
+
+
+def from_tables(name: str, tables: dict[str, Any]) -> Recipe:
+    """The validated recipe. Raises ValueError naming table, key, value and the nearest right key."""
+    fields = [f.name for f in dataclasses.fields(Recipe) if f.name not in ("name", "tables")]
+    for table in tables:
+        if table not in fields:
+            raise ValueError(f"recipe {name}: there is no table or key '{table}'{_nearest(table, fields)}.")
+    sweep = _validated(dict[str, list[Any]], tables.get("sweep", {}), "sweep")
+    recipe = Recipe(
+        name=name,
+        about=_validated(str, tables.get("about", ""), "about"),
+        data=_table(Data, tables.get("data", {}), "data"),
+        model=_table(Model, tables.get("model", {}), "model"),
+        training=_table(Training, tables.get("training", {}), "training"),
+        method=_method(tables.get("method", {})),
+        sweep=sweep,
+        tables=tables,
+    )
+    if sweep:
+        for key in sweep:
+            if "." not in key:
+                raise ValueError(f"recipe {name}: sweep key '{key}' is not of the form table.key.")
+        list(recipe.cells())  # a wrong value fails now, not after hours
+    return recipe
+
+
+def with_value(tables: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of nested tables in which the dotted key has this value."""
+    first, _, rest = key.partition(".")
+    inner = tables.get(first, {})
+    if rest and not isinstance(inner, dict):
+        raise ValueError(f"'{first}' is a value, not a table, so '{key}' cannot be set.")
+    return {**tables, first: with_value(inner, rest, value) if rest else value}
+
+
+def _method(table: Any) -> BDNNSP | Dense:
+    if not isinstance(table, dict):
+        raise ValueError(f"method is {table!r}, but must be a table such as {{ name = 'bdnn-sp' }}.")
+    table = dict(table)
+    name, preset = table.pop("name", "bdnn-sp"), table.pop("preset", None)
+    if name not in CATALOGUE:
+        raise ValueError(f"there is no method '{name}'{_nearest(str(name), CATALOGUE)}.")
+    if preset is not None and (name != "bdnn-sp" or preset not in PRESETS):
+        raise ValueError(f"method '{name}' has no preset '{preset}'{_nearest(str(preset), PRESETS)}.")
+    for key, choices in OBJECTS.items():
+        if key in table:
+            table[key] = _named(choices, table[key], f"method.{key}")
+    base = PRESETS[preset] if preset else CATALOGUE[name]()
+    return _filled(base, table, "method", also=("name", "preset"))
+
+
+def _named(choices: dict[str, Any], table: Any, where: str) -> Any:
+    table = {"name": table} if isinstance(table, str) else table
+    if not isinstance(table, dict) or "name" not in table:
+        raise ValueError(
+            f"{where} is {table!r}, but must be a name ({', '.join(choices)}) or a table with one."
+        )
+    name = table["name"]
+    if name not in choices:
+        raise ValueError(f"{where}: there is no '{name}'{_nearest(str(name), choices)}.")
+    return _table(choices[name], {k: v for k, v in table.items() if k != "name"}, where)
+
+
+def _table(kind: Any, table: Any, where: str) -> Any:
+    if not isinstance(table, dict):
+        raise ValueError(f"{where} is {table!r}, but must be a table.")
+    return _filled(kind, table, where)
+
+
+def _filled(base: Any, table: dict[str, Any], where: str, also: tuple[str, ...] = ()) -> Any:
+    """The dataclass, or the instance `base` changed, with the table's values, each checked against its field's type."""
+    fresh = isinstance(base, type)
+    kinds = typing.get_type_hints(base if fresh else type(base))
+    for key in table:
+        if key not in kinds:
+            known = [*kinds, *also]
+            raise ValueError(f"{where} has no key '{key}'{_nearest(key, known)}.")
+    values = {
+        key: value if key in OBJECTS else _validated(kinds[key], value, f"{where}.{key}")
+        for key, value in table.items()
+    }
+    try:
+        return base(**values) if fresh else dataclasses.replace(base, **values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _validated(kind: Any, value: Any, where: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        problems = "; ".join(dict.fromkeys(problem["msg"] for problem in error.errors()))
+        raise ValueError(f"{where} is {value!r}: {problems}.") from error
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word, so that data.path=mine.csv needs no quotes within quotes
+
+
+def _nearest(word: str, known: Any) -> str:
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean '{match[0]}'?" if match else f" (there are: {', '.join(known)})"

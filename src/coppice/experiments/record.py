@@ -1,0 +1,82 @@
+"""One JSON per run: what was asked, on what, with what; what came out. And a fingerprint of all but the clock."""
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from coppice.parts.storage import write_bytes
+
+FORMAT = 1
+# what two runs of the same bits may differ in
+VOLATILE = ("fingerprint", "timing", "command", "machine", "commit")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("coppice", "torch", "numpy", "scikit-learn"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the checkout that runs, with "+" when files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", str(here)) else ""
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def command() -> str:
+    """The command line of this process, the program by its bare name."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def fingerprint(record: dict[str, Any]) -> str:
+    """Digest of everything in a record but the clock, the machine and the words of the command."""
+    stable = {key: value for key, value in record.items() if key not in VOLATILE}
+    return hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """Write a record, with its format and fingerprint, atomically."""
+    record = {"format": FORMAT, **json.loads(json.dumps(record))}
+    record["fingerprint"] = fingerprint(record)
+    write_bytes(path, (_compact_json(record) + "\n").encode())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A record. Raises ValueError for one that is damaged, altered by hand, or of a newer format."""
+    try:
+        record = json.loads(Path(path).read_text())
+        number = record["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a run's record, or is damaged ({error}).") from error
+    if number != FORMAT:
+        raise ValueError(f"{path} has format {number}; this coppice reads format {FORMAT}: update coppice.")
+    if record.get("fingerprint") != fingerprint(record):
+        raise ValueError(f"{path} does not match its own fingerprint: it was changed after it was written.")
+    return dict(record)
+
+
+def _compact_json(record: dict[str, Any]) -> str:
+    """Tables on lines of their own, everything within them on one line: small, and still readable in a diff."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"

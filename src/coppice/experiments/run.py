@@ -1,0 +1,182 @@
+"""Run a recipe: data, model, training and method put together, stored as it goes, judged once on the test set."""
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coppice.contract import Method, Process, Progress, Task
+from coppice.data import Split, Splits, load
+from coppice.experiments import record
+from coppice.experiments.folder import Folder
+from coppice.experiments.loop import Fitting, Training, per_sample_score, retrain
+from coppice.experiments.recipe import Recipe
+from coppice.methods.bdnn_sp import Search
+from coppice.parts import cost, snapshot
+from coppice.parts.blueprint import save_model
+from coppice.parts.fitness import Score
+
+Watch = Callable[[Progress], None]
+
+
+def run(
+    recipe: Recipe,
+    seed: int,
+    folder: Folder,
+    *,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+    watch: Watch = lambda progress: None,
+    splits: Splits | None = None,
+) -> dict[str, Any]:
+    """One recipe (without a sweep) with one seed; returns the record, which then stands in the folder.
+
+    With `resume`, a finished run is returned as it is and a begun one goes on, to the same bits. Without, a folder
+    that holds a run is refused.
+    """
+    if folder.finished and resume:
+        return record.read(folder.record)
+    if (folder.finished or folder.begun) and not resume:
+        raise FileExistsError(
+            f"{folder.path} already holds a run: add --resume to go on with it (finished seeds are kept as they are), "
+            "or choose another --out."
+        )
+    splits = splits if splits is not None else load(recipe.data, seed)
+    process, example = begin(recipe, splits, seed, torch.device(device), folder)
+    identity = _identity(recipe, seed)
+    if folder.begun:
+        process.load_state_dict(folder.load(identity))
+    else:
+        folder.clear()
+        folder.save(identity, process.state_dict())
+    watch(process.progress())
+    while process.advance():
+        folder.save(identity, process.state_dict())
+        watch(process.progress())
+    finished = _record(recipe, seed, splits, process, example, folder)
+    notes = {"recipe": recipe.name, "seed": seed, "classes": splits.classes, "task": splits.task}
+    save_model(process.model.cpu(), folder.model, **notes, data=splits.provenance)
+    folder.finish(finished)
+    return record.read(folder.record)
+
+
+def begin(
+    recipe: Recipe, splits: Splits, seed: int, device: torch.device, folder: Folder | None = None
+) -> tuple[Process, Tensor]:
+    """The process of a recipe, seeded and not yet begun, and an example input [1, ...]."""
+    torch.manual_seed(seed)
+    train, validation = (Split(s.x.to(device), s.y.to(device)) for s in (splits.train, splits.validation))
+    model = recipe.model.build(train.x.shape[1:], splits.outputs).to(device)
+    task = make_task(recipe.data.name, recipe.training, splits, train, validation, seed)
+    optimizer = recipe.training.optimizer_for(model)
+    example = train.x[:1]
+    if isinstance(recipe.method, Method):
+        return Fitting(recipe.method, model, optimizer, task, recipe.training), example
+    search: Search | None = None
+
+    def train_more(model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> int | None:
+        assert search is not None
+        return retrain(model, task, recipe.training, optimizer, search.epochs, epochs)
+
+    shelf = None if folder is None else folder.shelf
+    search = recipe.method.start(
+        model, train_more, task.score, optimizer, example=example, chance=task.chance, shelf=shelf
+    )
+    return search, example
+
+
+def make_task(
+    name: str, training: Training, splits: Splits, train: Split, validation: Split, seed: int
+) -> Task:
+    """The task of a recipe: batches whose order depends on seed and epoch alone, loss, validation score."""
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(len(train.y), generator=generator).to(train.x.device)
+        size = len(order) if training.optimizer == "online_backprop" else training.batch
+        for part in order.split(size):
+            if len(part) > 1 or len(order) == 1:  # batch norm cannot train on a lone last sample
+                yield train.x[part], train.y[part]
+
+    chance = None
+    if splits.task == "classification":
+        chance = float(torch.bincount(validation.y).max() / len(validation.y))
+    loss = training.loss_for(splits.task, splits.outputs)
+    return Task(name, batches, loss, per_sample_score(splits.task, validation.x, validation.y), chance)
+
+
+def test_score(model: nn.Module, splits: Splits) -> Score:
+    """Accuracy, or R^2, on the test set; to be asked for once, when everything is decided."""
+    device = next(model.parameters()).device
+    return Score.of(per_sample_score(splits.task, splits.test.x.to(device), splits.test.y.to(device))(model))
+
+
+def _record(
+    recipe: Recipe, seed: int, splits: Splits, process: Process, example: Tensor, folder: Folder
+) -> dict[str, Any]:
+    model = process.model
+    rows = {"final": _measured(model, splits, example)}
+    if isinstance(process, Search):
+        # the network before the first cut, for the table; nothing is decided by it any more
+        torch.manual_seed(seed)
+        first = recipe.model.build(splits.train.x.shape[1:], splits.outputs).to(example.device)
+        snapshot.restore_model(first, process.shelf[0])
+        rows["initial"] = _measured(first, splits, example)
+    latency = {name: row.pop("latency") for name, row in rows.items()}
+    return {
+        **_identity(recipe, seed),
+        "versions": record.versions(),
+        "device": str(example.device),
+        "threads": torch.get_num_threads(),
+        "data": splits.provenance,
+        "task": splits.task,
+        "result": {**rows, **process.summary()},
+        "timing": {
+            **process.timing(),
+            "latency": latency,
+            "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
+        "command": record.command(),
+        "machine": _machine(example.device),
+        "commit": record.commit(),
+    }
+
+
+def _measured(model: nn.Module, splits: Splits, example: Tensor) -> dict[str, Any]:
+    score = test_score(model, splits)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "bytes": cost.stored_bytes(model),
+        "flops": cost.forward_flops(model, example),
+        "test": score.value,
+        "test_error": score.error,
+        "latency": cost.latency(model, example),
+    }
+
+
+def _identity(recipe: Recipe, seed: int) -> dict[str, Any]:
+    tables = {key: _plain(getattr(recipe, key)) for key in ("data", "model", "training", "method")}
+    # a user's file is known by its contents; where it lies may differ from machine to machine
+    if tables["data"]["path"] is not None:
+        tables["data"]["path"] = Path(tables["data"]["path"]).name
+    return {"name": recipe.name, "seed": seed, "recipe": tables}
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as JSON values, the names of its classes included where a recipe chooses by name."""
+    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    kind = {} if "name" in fields else {"kind": type(value).__name__}
+    plain = {k: _plain(v) if dataclasses.is_dataclass(v) else v for k, v in fields.items()}
+    return json.loads(json.dumps({**kind, **plain}))
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.system()} {platform.machine()}"

@@ -1,0 +1,88 @@
+"""What a network costs: floating-point operations, bytes, time. Counted or measured, never estimated from zeros."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from coppice.parts.neurons import LAYERS
+
+
+def forward_flops(model: nn.Module, example: Tensor) -> int:
+    """Operations of one forward pass over `example` [batch, ...]; a multiplication and an addition are two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(example)
+    model.train(was_training)
+    return int(counter.get_total_flops())
+
+
+def stored_bytes(model: nn.Module) -> int:
+    """Bytes of all parameters and buffers, as they are held and saved."""
+    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
+
+
+def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> float:
+    """Median seconds of a forward pass over `example`, measured here and now on the example's device."""
+    was_training = model.training
+    model.eval()
+    times: list[float] = []
+    with torch.inference_mode():
+        until = time.perf_counter() + seconds
+        while len(times) < 5 or time.perf_counter() < until:
+            start = time.perf_counter()
+            model(example)
+            if example.is_cuda:
+                torch.cuda.synchronize(example.device)
+            times.append(time.perf_counter() - start)
+    model.train(was_training)
+    return statistics.median(times)
+
+
+@dataclass
+class Meter:
+    """Adds up what training took: wall and CPU seconds of this process, operations, optimizer steps, epochs."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    flops: int = 0
+    steps: int = 0
+    epochs: int = 0
+
+    @contextmanager
+    def running(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer | None, epochs: int
+    ) -> Iterator[None]:
+        """Measure `epochs` of training by somebody's loop.
+
+        Operations: forward passes in training mode are counted at each Linear and Conv, and the backward pass as
+        twice the forward, the usual convention.
+        """
+
+        def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+            if layer.training:
+                per_output = layer.weight.numel() // layer.weight.shape[0]  # type: ignore[union-attr,operator]
+                self.flops += 3 * 2 * output.numel() * per_output
+
+        def step(*_: object) -> None:
+            self.steps += 1
+
+        handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, LAYERS)]
+        if optimizer is not None:
+            handles.append(optimizer.register_step_post_hook(step))
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            self.epochs += epochs
+            self.seconds += time.perf_counter() - wall
+            self.cpu_seconds += time.process_time() - cpu
+            for handle in handles:
+                handle.remove()
