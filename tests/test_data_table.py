@@ -104,6 +104,7 @@ def test_blank_lines_quotes_spaces_and_a_byte_order_mark_are_harmless():
     rows = "".join(f' {k} ,"kind, {k % 2}"\n\n' for k in range(10))
     source = read(csv("\ufeffa,b\n" + rows), "b", "auto", 0.2)
     assert source.classes == ("kind, 0", "kind, 1")
+    assert source.provenance["columns"] == ["a"]
     assert sorted([*source.x[:, 0], *source.x_test[:, 0]]) == list(range(10))
 
 

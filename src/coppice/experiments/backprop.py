@@ -26,6 +26,10 @@ def online_backprop(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], 
             f"{', '.join(kind.__name__ for kind in kinds)}. Set model.hidden to one layer, model.activation and "
             "model.output to 'sigmoid'; or choose another training.optimizer."
         )
+    if any(layer.bias is None for layer in layers if isinstance(layer, nn.Linear)):
+        raise ValueError(
+            "online_backprop trains biases, but a Linear of the model has none: build it with bias=True."
+        )
     w1, b1, w2, b2 = (p.detach() for p in model.parameters())
     samples = 0
     with torch.inference_mode():

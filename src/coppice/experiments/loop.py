@@ -83,7 +83,7 @@ def train_epoch(
         optimizer.step()
         clock = clock._replace(step=clock.step + 1)
         method.after_step(model, clock)
-        total, count = total + loss.detach().cpu() * len(y), count + len(y)
+        total, count = total + loss.detach() * len(y), count + len(y)
     return float(total) / max(count, 1), clock
 
 

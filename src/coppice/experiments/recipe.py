@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from coppice.data import Data
 from coppice.experiments.loop import Training
+from coppice.experiments.studies import STUDIES, Study
 from coppice.methods import BDNNSP, CATALOGUE, Dense
 from coppice.methods.bdnn_sp import PRESETS
 from coppice.models import Model
@@ -29,7 +30,10 @@ OBJECTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to run: data, model, training and method; `sweep` lists values to run for some of their keys."""
+    """What to run: data, model, training and method; or a study of several of these side by side.
+
+    `sweep` lists values to run for some of their keys.
+    """
 
     name: str
     about: str = ""
@@ -37,6 +41,7 @@ class Recipe:
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     method: BDNNSP | Dense = field(default_factory=BDNNSP)
+    study: Study | None = None
     sweep: dict[str, list[Any]] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)  # as written, for the record
 
@@ -100,6 +105,7 @@ def from_tables(name: str, tables: dict[str, Any]) -> Recipe:
         model=_table(Model, tables.get("model", {}), "model"),
         training=_table(Training, tables.get("training", {}), "training"),
         method=_method(tables.get("method", {})),
+        study=_named(STUDIES, tables["study"], "study") if "study" in tables else None,
         sweep=sweep,
         tables=tables,
     )
@@ -114,6 +120,8 @@ def from_tables(name: str, tables: dict[str, Any]) -> Recipe:
 def with_value(tables: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy of nested tables in which the dotted key has this value."""
     first, _, rest = key.partition(".")
+    if first == "sweep" and rest:  # its keys are themselves dotted: sweep.data.train=[600,1200]
+        return {**tables, "sweep": {**tables.get("sweep", {}), rest: value}}
     inner = tables.get(first, {})
     if rest and not isinstance(inner, dict):
         raise ValueError(f"'{first}' is a value, not a table, so '{key}' cannot be set.")

@@ -17,6 +17,7 @@ from coppice.experiments import record
 from coppice.experiments.folder import Folder
 from coppice.experiments.loop import Fitting, Training, per_sample_score, retrain
 from coppice.experiments.recipe import Recipe
+from coppice.experiments.studies.setting import Setting
 from coppice.methods.bdnn_sp import Search
 from coppice.parts import cost, snapshot
 from coppice.parts.blueprint import save_model
@@ -61,7 +62,8 @@ def run(
         watch(process.progress())
     finished = _record(recipe, seed, splits, process, example, folder)
     notes = {"recipe": recipe.name, "seed": seed, "classes": splits.classes, "task": splits.task}
-    save_model(process.model.cpu(), folder.model, **notes, data=splits.provenance)
+    if recipe.study is None:  # a study leaves numbers, not a network
+        save_model(process.model.cpu(), folder.model, **notes, data=splits.provenance)
     folder.finish(finished)
     return record.read(folder.record)
 
@@ -76,6 +78,20 @@ def begin(
     task = make_task(recipe.data.name, recipe.training, splits, train, validation, seed)
     optimizer = recipe.training.optimizer_for(model)
     example = train.x[:1]
+    if recipe.study is not None:
+        plain = dataclasses.replace(recipe, study=None)
+        setting = Setting(
+            recipe=plain,
+            seed=seed,
+            device=device,
+            splits=splits,
+            train=train,
+            validation=validation,
+            task=task,
+            process=lambda: begin(plain, splits, seed, device),
+            test_score=lambda model: test_score(model, splits).value,
+        )
+        return recipe.study.start(setting), example
     if isinstance(recipe.method, Method):
         return Fitting(recipe.method, model, optimizer, task, recipe.training), example
     search: Search | None = None
@@ -121,7 +137,7 @@ def _record(
     recipe: Recipe, seed: int, splits: Splits, process: Process, example: Tensor, folder: Folder
 ) -> dict[str, Any]:
     model = process.model
-    rows = {"final": _measured(model, splits, example)}
+    rows = {} if recipe.study is not None else {"final": _measured(model, splits, example)}
     if isinstance(process, Search):
         # the network before the first cut, for the table; nothing is decided by it any more
         torch.manual_seed(seed)
@@ -162,6 +178,8 @@ def _measured(model: nn.Module, splits: Splits, example: Tensor) -> dict[str, An
 
 def _identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     tables = {key: _plain(getattr(recipe, key)) for key in ("data", "model", "training", "method")}
+    if recipe.study is not None:
+        tables["study"] = _plain(recipe.study)
     # a user's file is known by its contents; where it lies may differ from machine to machine
     if tables["data"]["path"] is not None:
         tables["data"]["path"] = Path(tables["data"]["path"]).name

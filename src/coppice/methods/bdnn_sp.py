@@ -7,6 +7,7 @@ below and lists every deviation. Algorithm 1 is `Search.advance`.
 
 import copy
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ PHASES = ("pretrain", "shrink", "tune")
 DEAD_STEPS = 3  # steps at chance in a row before the network is called dead
 OVERFLOW = 1e-4  # share of p > 1 above which Eq. 4 has lost its meaning
 FEW_SAMPLES = 300  # validation samples under which one standard error is more than a point
+NUMBER = re.compile(r"\d[\d.]*")
 LONGEST_PRETRAINING = 5  # times pretrain_epochs, should the plateau not come
 
 
@@ -73,9 +75,9 @@ class BDNNSP:
     stop: Stop = field(default_factory=OneStandardError)
 
     def __post_init__(self) -> None:
-        if isinstance(self.importance, str) and self.importance not in IMPORTANCES:
+        if not callable(self.importance) and self.importance not in IMPORTANCES:
             raise ValueError(
-                f"importance is '{self.importance}', but must be one of {', '.join(IMPORTANCES)}."
+                f"importance is {self.importance!r}, but must be one of {', '.join(IMPORTANCES)}, or a function."
             )
         if self.scope not in ("global", "local"):
             raise ValueError(f"scope is '{self.scope}', but must be global or local.")
@@ -84,12 +86,15 @@ class BDNNSP:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, but must lie between 0 and 1; 0.2 cuts a fifth."
                 )
-        for name, bound in (("min_width", 1), ("pretrain_epochs", 1), ("retrain_epochs", 1)):
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least {bound}.")
-        for name in ("plateau", "retrain_steps", "tune_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must not be negative.")
+        bounds = {"min_width": 1, "pretrain_epochs": 1, "retrain_epochs": 1}
+        for name, bound in {**bounds, "plateau": 0, "retrain_steps": 0, "tune_epochs": 0}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < bound:
+                raise ValueError(f"{name} is {value!r}, but must be a whole number, at least {bound}.")
+        if not callable(self.fitness):
+            raise ValueError(f"fitness is {self.fitness!r}, but must be one of parts.fitness' or a function.")
+        if not (hasattr(self.stop, "finished") and hasattr(self.stop, "choose")):
+            raise ValueError(f"stop is {self.stop!r}, but must be a rule such as OneStandardError().")
 
     def start(
         self,
@@ -177,7 +182,7 @@ def find_size(
     test:      like `score` on data never used before; called once, on the final network
     on_unit:   called with the search after each epoch before, and each cut with its retraining
     """
-    if test is not None and test is score:
+    if test is not None and test == score:  # ==, for a bound method is another object each time it is named
         raise ValueError("test and score are the same function: the size would be chosen on the test data.")
     method = configured(preset, options)
     search = method.start(model, train, score, optimizer, example=example, neurons=neurons, chance=chance)
@@ -278,6 +283,13 @@ class Search:
         method, kept = self.method, {}
         rank = IMPORTANCES[method.importance] if isinstance(method.importance, str) else method.importance
         importance = {p: rank(self._inner, p).double().cpu() for p in self.populations}
+        for population, values in importance.items():
+            if values.shape != (population.width(self._inner),) or not values.isfinite().all():
+                raise ValueError(
+                    f"the importance of '{population.incoming}' must be {population.width(self._inner)} finite numbers, "
+                    f"but has shape {list(values.shape)} and {int((~values.isfinite()).sum())} that are not finite. If "
+                    "the weights are not finite, training has diverged: lower the learning rate."
+                )
         doomed = (_doom_globally if method.scope == "global" else _doom_locally)(importance, method)
         for population, values in importance.items():
             alive = torch.ones(len(values), dtype=torch.bool)
@@ -336,7 +348,7 @@ class Search:
         self.choice = self.method.stop.choose(self.path)
         for text in self.choice.warnings:
             self._warn(text)
-        snapshot.restore(self.model, self.optimizer, self.shelf[self.choice.step])
+        self._return_to(self.shelf[self.choice.step])
         self.best = (self.chosen.score, snapshot.take(self.model, self.optimizer))
         if self.optimizer is not None:
             self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -352,8 +364,10 @@ class Search:
             self._set_rates(max(0.0, 1 - done / total))
 
         handle = None
-        if self.optimizer is not None and total:
-            self._set_rates(1 - done / total)
+        self._set_rates(1 - len(self.tuning) / self.method.tune_epochs)
+        if (
+            self.optimizer is not None and total
+        ):  # 0 when the loop only reads the rate, as online_backprop does
             handle = self.optimizer.register_step_post_hook(decay)
         self._run("tune", 1)
         if handle is not None:
@@ -363,8 +377,12 @@ class Search:
         if self.best is None or score >= self.best[0]:
             self.best = (score, snapshot.take(self.model, self.optimizer))
         if len(self.tuning) == self.method.tune_epochs:
-            snapshot.restore(self.model, self.optimizer, self.best[1])
+            self._return_to(self.best[1])
             self._set_rates(1.0)
+
+    def _return_to(self, moment: surgery.State) -> None:
+        # a copy, for the optimizer steps on in the very tensors it is given
+        snapshot.restore(self.model, self.optimizer, copy.deepcopy(moment))
 
     def _set_rates(self, factor: float) -> None:
         if self.optimizer is not None:
@@ -374,11 +392,11 @@ class Search:
     def _run(self, phase: str, epochs: int) -> None:
         """Let the user's loop train, and measure it."""
         meter = self.meters[phase]
-        before = meter.steps
+        before, flops = meter.steps, meter.flops
         with meter.running(self.model, self.optimizer, epochs):
             spent = self.train(self.model, self.optimizer, epochs)
-        if spent is not None:
-            meter.flops += int(spent)
+        if isinstance(spent, int):  # in place of what was counted; a loop may also return its loss
+            meter.flops = flops + spent
         self.epoch_steps = (meter.steps - before) // epochs
 
     # --- what others read -----------------------------------------------------------------------------------
@@ -455,23 +473,23 @@ class Search:
     def state_dict(self) -> dict[str, Any]:
         return {
             "now": snapshot.take(self.model, self.optimizer),
-            "pretraining": self.pretraining,
+            "pretraining": list(self.pretraining),
             "path": [dataclasses.asdict(step) for step in self.path],
-            "seconds": self.seconds,
+            "seconds": list(self.seconds),
             "ended": self.ended,
             "choice": None if self.choice is None else list(self.choice),
-            "tuning": self.tuning,
+            "tuning": list(self.tuning),
             "best": None if self.best is None else list(self.best),
-            "rates": self.rates,
+            "rates": list(self.rates),
             "epoch_steps": self.epoch_steps,
             "meters": {phase: dataclasses.asdict(meter) for phase, meter in self.meters.items()},
-            "warnings": self.warnings,
+            "warnings": list(self.warnings),
             # a shelf of another kind keeps itself
             "shelf": dict(self.shelf) if type(self.shelf) is dict else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        snapshot.restore(self.model, self.optimizer, state["now"])
+        self._return_to(state["now"])
         self.pretraining, self.seconds = list(state["pretraining"]), list(state["seconds"])
         self.path = [Step(**{**step, "widths": tuple(step["widths"])}) for step in state["path"]]
         self.ended, self.tuning, self.rates = state["ended"], list(state["tuning"]), list(state["rates"])
@@ -483,7 +501,9 @@ class Search:
             self.shelf.update(state["shelf"])
 
     def _warn(self, text: str) -> None:
-        if not any(text[:40] == known[:40] for known in self.warnings):
+        if not any(
+            NUMBER.sub("", text) == NUMBER.sub("", known) for known in self.warnings
+        ):  # once is enough
             self.warnings.append(text)
             warnings.warn(text, stacklevel=3)
 
@@ -492,7 +512,9 @@ def _doom_globally(importance: dict[Population, Tensor], method: BDNNSP) -> dict
     """The weakest of all populations together, each measured by its population's mean."""
     room = {p: _room(len(v), method) for p, v in importance.items()}
     queue = [
-        (float(v), p, j) for p, values in importance.items() for j, v in enumerate(values / values.mean())
+        (float(v), p, j)
+        for p, values in importance.items()
+        for j, v in enumerate(values / values.abs().mean().clamp_min(1e-300))
     ]
     wanted = max(1, round(method.share * len(queue)))
     doomed: dict[Population, list[int]] = {p: [] for p in importance}

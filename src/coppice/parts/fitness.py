@@ -50,6 +50,10 @@ class Score(NamedTuple):
                 f"the validation score is {score.value}: training has diverged or the score function divides by zero. "
                 "Lower the learning rate, or return a finite number."
             )
+        if score.error is not None and not 0 <= score.error < math.inf:
+            raise ValueError(
+                f"the score's standard error is {score.error}, but must be a number, at least 0."
+            )
         return score
 
 
@@ -78,7 +82,7 @@ class Step:
 def stability(pruned: Sequence[Tensor], retrained: Sequence[Tensor]) -> tuple[float, float]:
     """S of Eq. 3-5, and the share of p above 1.
 
-    0 log 0 counts as 0, and a network that did not move at all has S = 0. Where p > 1 the term is negative:
+    0 log 0 counts as 0, and a network that did not move at all has S = 0. Raises ValueError on weights that are NaN. Where p > 1 the term is negative:
     that, not instability, is what makes the published curve fall again.
     """
     entropy, largest, count, above = 0.0, 0.0, 0, 0
@@ -89,6 +93,10 @@ def stability(pruned: Sequence[Tensor], retrained: Sequence[Tensor]) -> tuple[fl
         largest = max(largest, float(terms.abs().max()))
         count += p.numel()
         above += int((p > 1).sum())
+    if not math.isfinite(entropy):
+        raise ValueError(
+            "the retrained weights are not all finite: training has diverged. Lower the learning rate."
+        )
     return (entropy / (largest * count) if largest > 0 else 0.0), above / count
 
 

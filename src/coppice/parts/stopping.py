@@ -95,7 +95,8 @@ class Peak:
     """The step of greatest fitness F, the rule of Algorithm 1.   Zhao et al. 2017.
 
     The paper gives no patience and no floor. Here: the whole path is run, and the global maximum taken over steps
-    with at least `floor` neurons and a score of at least `alive` of the best score (dead networks are passed over).
+    with at least `floor` neurons and a score of at least `alive` of the best score (dead networks are passed over;
+    where the best score is below 0, by as much under it).
     """
 
     floor: int = 20
@@ -103,17 +104,23 @@ class Peak:
 
     def __post_init__(self) -> None:
         _at_least("floor", self.floor, 1)
+        if not 0 <= self.alive <= 1:
+            raise ValueError(f"alive is {self.alive}, but must lie in [0, 1]; 0.8 is 80 % of the best score.")
 
     def finished(self, path: Sequence[Step]) -> str | None:
+        self._refuse_small(path)  # after the first cut, not after the last
         return None
 
     def choose(self, path: Sequence[Step]) -> Choice:
+        self._refuse_small(path)
         best = max(step.score for step in path)
-        candidates = [s for s in path if s.neurons >= self.floor and s.fitness is not None]
-        candidates = [s for s in candidates if s.score >= self.alive * best] or candidates
+        bar = best - (1 - self.alive) * abs(best)
+        living = [s for s in path if s.fitness is not None and s.score >= bar]
+        candidates = [s for s in living if s.neurons >= self.floor]
         if not candidates:
             raise ValueError(
-                f"no step of the path has {self.floor} neurons or more and a fitness: lower `floor`."
+                f"every network with {self.floor} neurons or more is dead: none scores {bar:.3g}, which is "
+                f"{self.alive:.0%} of the best. Lower the learning rate, the width of the start, or `floor`."
             )
         peak = max(candidates, key=lambda s: (s.fitness, -s.index))
         smallest = min(candidates, key=lambda s: s.neurons)
@@ -124,6 +131,12 @@ class Peak:
                 f"neurons, floor {self.floor}), so the floor chose the size, not the fitness.",
             )
         return Choice(peak.index, f"fitness {peak.fitness:.4f} is the greatest of the path", warnings)
+
+    def _refuse_small(self, path: Sequence[Step]) -> None:
+        if not any(s.neurons >= self.floor and s.fitness is not None for s in path):
+            raise ValueError(
+                f"no step of the path has {self.floor} neurons or more and a fitness: lower `floor`."
+            )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""What every part of a study shares: the data as drawn by the seed, the task, fresh models, the last word."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coppice.contract import Process, Task
+from coppice.data import Split, Splits
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A recipe and a seed, opened up for a study."""
+
+    recipe: Any  # experiments.recipe.Recipe, which knows the studies and so cannot be imported here
+    seed: int
+    device: torch.device
+    splits: Splits
+    train: Split
+    validation: Split
+    task: Task
+    process: Callable[[], tuple[Process, Tensor]]
+    test_score: Callable[[nn.Module], float]
+
+    @property
+    def example(self) -> Tensor:
+        """One input, [1, ...]."""
+        return self.train.x[:1]
+
+    def model(self, hidden: tuple[int, ...] | None = None) -> nn.Module:
+        """The recipe's network, or one with other hidden widths, freshly seeded."""
+        torch.manual_seed(self.seed)
+        plan = self.recipe.model if hidden is None else dataclasses.replace(self.recipe.model, hidden=hidden)
+        return plan.build(self.train.x.shape[1:], self.splits.outputs).to(self.device)
