@@ -79,7 +79,9 @@ def test_accuracy_is_right_over_all_with_its_binomial_error():
 def test_r_squared_is_the_mean_of_its_parts():
     y = torch.tensor([[1.0], [2.0], [3.0], [6.0]])  # mean 3, squares 4 1 0 9 = 14
     guess = torch.tensor([[1.0], [2.0], [4.0], [4.0]])  # errors 0 0 1 4 = 5
-    assert Score.of(per_sample_score("regression", guess, y)(nn.Identity())).value == pytest.approx(1 - 5 / 14)
+    assert Score.of(per_sample_score("regression", guess, y)(nn.Identity())).value == pytest.approx(
+        1 - 5 / 14
+    )
 
 
 @pytest.mark.parametrize("given_score", [0.9, torch.tensor(0.9), np.float64(0.9), Score(0.9)])
@@ -168,7 +170,7 @@ def test_stability_lies_between_minus_one_and_one_and_follows_the_twin(before, a
 
 
 def test_stability_is_summed_in_float64():
-    # 2^24 + 1 equal float32 terms could not even be counted in float32
+    # in float32 the sum of so many equal terms is wrong in the seventh digit
     size = 3_000_000
     before, after = torch.zeros(1, size), torch.full((1, size), 0.1)
     assert stability([before], [after])[0] == pytest.approx(1.0, abs=1e-12)
@@ -200,7 +202,9 @@ def test_relative_change_is_free_of_scale():
 
 def test_published_fitness_is_the_mean_of_three():
     assert PublishedFitness()(step(score=0.9, stability=0.3, mean_weight=0.6)) == pytest.approx(0.6)
-    assert PublishedFitness(0.5, 2.0, 0.0)(step(score=0.9, stability=0.3, mean_weight=9.0)) == pytest.approx(1.05)
+    assert PublishedFitness(0.5, 2.0, 0.0)(step(score=0.9, stability=0.3, mean_weight=9.0)) == pytest.approx(
+        1.05
+    )
 
 
 def test_published_fitness_is_undefined_before_the_first_cut():

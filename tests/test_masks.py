@@ -339,7 +339,8 @@ def test_a_gradient_that_carries_a_graph_is_muted_too():
     gradient = model[0].weight.grad
     assert gradient.requires_grad
     assert not gradient[~masks["0.weight"]].any()
-    gradient.pow(2).sum().backward()
+    (second,) = torch.autograd.grad(gradient[~masks["0.weight"]].sum(), model[2].weight)
+    assert not second.any()  # muted in the graph too
     model.zero_grad()  # breaks the cycle
 
 
@@ -500,6 +501,32 @@ def test_assigned_checkpoints_and_exchanged_parameters_stay_guarded():
     guard.refresh()
     model(X).sum().backward()
     assert not model[0].weight.grad[~masks["0.weight"]].any()
+
+
+def test_an_exchange_is_noticed_before_the_moments_learn_of_the_dead():
+    model, optimizer, masks, _ = guarded()
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    optimizer.param_groups[0]["params"] = list(model.parameters())
+    model(X).sum().backward()  # no hook on the new parameters yet
+    optimizer.step()
+    assert assert_asleep(masks, optimizer)
+
+
+def test_regrow_begins_at_zero_whatever_stood_there():
+    masks = Masks.attach(model := network())
+    everything = {"2.weight": torch.ones(3, 8, dtype=torch.bool)}
+    masks.prune(everything)
+    nn.init.ones_(model[2].weight)
+    masks.regrow(everything)
+    assert not model[2].weight.any()
+
+
+def test_autograd_sees_that_weights_were_zeroed():
+    masks = Masks.attach(model := network())
+    loss = model[0].weight.square().sum()
+    masks.prune(half(masks))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 def test_a_cut_layer_goes_on_with_its_cut_mask():

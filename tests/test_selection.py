@@ -83,6 +83,11 @@ def test_changes_no_input_and_no_random_number():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_float64_scores_are_not_rounded():
+    scores = {"w": tensor([1 + 2e-12, 1 + 1e-12, 2.0, 3.0], dtype=torch.float64)}
+    assert weakest(scores, {"w": living(4)}, 0.25)["w"].tolist() == [False, True, False, False]
+
+
 # weakest: in general
 
 
@@ -124,10 +129,9 @@ def test_hits_the_count_in_large_piles(dtype):
 
 
 def test_works_across_strides():
-    scores = torch.rand(40, 30)
-    alive = torch.rand(30, 40) > 0.2
-    straight = weakest({"w": scores.t().contiguous()}, {"w": alive}, 0.6)["w"]
-    assert torch.equal(weakest({"w": scores.t()}, {"w": alive}, 0.6)["w"], straight)
+    scores, alive = torch.randint(0, 3, (40, 30)).float(), torch.rand(40, 30) > 0.2
+    straight = weakest({"w": scores.t().contiguous()}, {"w": alive.t().contiguous()}, 0.6)["w"]
+    assert torch.equal(weakest({"w": scores.t()}, {"w": alive.t()}, 0.6)["w"], straight)
 
 
 # weakest: doors
@@ -208,6 +212,13 @@ def test_kth_holds_when_every_sample_misleads(monkeypatch):
     ranked = values.sort().values
     for k in (1, 10_000, 25_000, 49_999):
         assert kth_smallest(values, k) == ranked[k - 1]
+
+
+def test_kth_is_exact_at_both_ends():
+    # Where the guess is the sample's first or last value, and now and then the answer itself.
+    values = torch.arange(9_000.0).flip(0)
+    for k in [*range(1, 60), *range(8_940, 9_001)]:
+        assert kth_smallest(values, k) == k - 1
 
 
 def test_kth_takes_strided_and_gradient_bearing_values():

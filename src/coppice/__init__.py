@@ -1,0 +1,51 @@
+"""coppice: neural networks that learn by shrinking.
+
+The public names. They are looked up on first use, so that `coppice --help` does not wait for torch.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coppice.contract import Method as Method
+    from coppice.contract import Process as Process
+    from coppice.methods.bdnn_sp import BDNNSP as BDNNSP
+    from coppice.methods.bdnn_sp import Found as Found
+    from coppice.methods.bdnn_sp import find_size as find_size
+    from coppice.parts.blueprint import load_model as load_model
+    from coppice.parts.blueprint import save_model as save_model
+    from coppice.parts.fitness import Score as Score
+    from coppice.parts.masks import Masks as Masks
+    from coppice.parts.neurons import Population as Population
+    from coppice.parts.surgery import compact as compact
+
+_HOMES = {
+    "BDNNSP": "coppice.methods.bdnn_sp",
+    "Found": "coppice.methods.bdnn_sp",
+    "Masks": "coppice.parts.masks",
+    "Method": "coppice.contract",
+    "Population": "coppice.parts.neurons",
+    "Process": "coppice.contract",
+    "Score": "coppice.parts.fitness",
+    "compact": "coppice.parts.surgery",
+    "find_size": "coppice.methods.bdnn_sp",
+    "load_model": "coppice.parts.blueprint",
+    "save_model": "coppice.parts.blueprint",
+}
+__all__ = [*_HOMES]  # noqa: PLE0604
+
+try:
+    __version__ = version("coppice")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"coppice has no '{name}'; its public names are {', '.join(_HOMES)}.")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -36,17 +36,26 @@ class Folder:
         stored = storage.read(self.checkpoint)
         if not isinstance(stored, dict) or "identity" not in stored:
             raise ValueError(f"{self.checkpoint} is not the checkpoint of a run.")
-        if differ := sorted(_differences(stored["identity"], identity)):
-            raise ValueError(
-                f"{self.checkpoint} was made with other settings ({', '.join(differ[:5])}). Go on with the same recipe, "
-                "options and seed, or choose another --out."
-            )
+        self._refuse_other(self.checkpoint, stored["identity"], identity)
         return dict(stored["state"])
+
+    def result(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The record of the finished run. Raises ValueError when it is of another recipe or seed, or damaged."""
+        finished = record.read(self.record)
+        self._refuse_other(self.record, {key: finished.get(key) for key in identity}, identity)
+        return finished
 
     def finish(self, finished: dict[str, Any]) -> None:
         """Write the record; then the checkpoint has done its work."""
         record.write(self.record, finished)
         self.checkpoint.unlink(missing_ok=True)
+
+    def _refuse_other(self, file: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+        if differ := sorted(_differences(theirs, ours)):
+            raise ValueError(
+                f"{file} was made with other settings ({', '.join(differ[:5])}). Go on with the same recipe, "
+                "options and seed, or choose another --out."
+            )
 
     def clear(self) -> None:
         """Remove what an earlier run left here."""

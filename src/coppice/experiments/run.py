@@ -41,8 +41,9 @@ def run(
     With `resume`, a finished run is returned as it is and a begun one goes on, to the same bits. Without, a folder
     that holds a run is refused.
     """
+    identity = _identity(recipe, seed)
     if folder.finished and resume:
-        return record.read(folder.record)
+        return folder.result(identity)
     if (folder.finished or folder.begun) and not resume:
         raise FileExistsError(
             f"{folder.path} already holds a run: add --resume to go on with it (finished seeds are kept as they are), "
@@ -50,7 +51,8 @@ def run(
         )
     splits = splits if splits is not None else load(recipe.data, seed)
     process, example = begin(recipe, splits, seed, torch.device(device), folder)
-    identity = _identity(recipe, seed)
+    # a file of the user's may have changed since the run was begun
+    identity |= {"sha256": splits.provenance.get("sha256")}
     if folder.begun:
         process.load_state_dict(folder.load(identity))
     else:
@@ -62,6 +64,7 @@ def run(
         watch(process.progress())
     finished = _record(recipe, seed, splits, process, example, folder)
     notes = {"recipe": recipe.name, "seed": seed, "classes": splits.classes, "task": splits.task}
+    notes["input"] = list(example.shape[1:])
     if recipe.study is None:  # a study leaves numbers, not a network
         save_model(process.model.cpu(), folder.model, **notes, data=splits.provenance)
     folder.finish(finished)

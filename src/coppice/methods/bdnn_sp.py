@@ -91,9 +91,9 @@ class BDNNSP:
             value = getattr(self, name)
             if not isinstance(value, int) or value < bound:
                 raise ValueError(f"{name} is {value!r}, but must be a whole number, at least {bound}.")
-        if not callable(self.fitness):
+        if not callable(self.fitness) or isinstance(self.fitness, type):
             raise ValueError(f"fitness is {self.fitness!r}, but must be one of parts.fitness' or a function.")
-        if not (hasattr(self.stop, "finished") and hasattr(self.stop, "choose")):
+        if isinstance(self.stop, type) or not hasattr(self.stop, "choose"):
             raise ValueError(f"stop is {self.stop!r}, but must be a rule such as OneStandardError().")
 
     def start(
@@ -338,8 +338,8 @@ class Search:
             bar = [self.chance + 2 * (s.error or 0) for s in start]
             if all(s.score <= b for s, b in zip(start, bar, strict=True)):
                 self._warn(
-                    f"validation score at chance ({self.chance:.3f}) for {DEAD_STEPS} steps: outputs saturated; lower the "
-                    "learning rate or the width."
+                    f"validation score at chance ({self.chance:.3f}) for {DEAD_STEPS} steps: outputs saturated, or not yet "
+                    "trained; lower the learning rate or the width, or raise pretrain_epochs."
                 )
 
     # --- the way back, and the end --------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from coppice.parts import layers, storage
-from coppice.parts.neurons import ACTIVATIONS, BATCH_NORMS, KEEPS_CHANNELS, LAYERS
+from coppice.parts.chains import ACTIVATIONS, BATCH_NORMS, KEEPS_CHANNELS, LAYERS
 from coppice.parts.surgery import resize, unwrap
 
 KNOWN: dict[str, type[nn.Module]] = {
@@ -30,17 +30,24 @@ NOT_STORED = {"device", "dtype", "inplace"}
 
 
 def describe(model: nn.Module) -> list[Any] | None:
-    """The layers of a (nested) nn.Sequential as [name, type, arguments]; None when the model is anything else."""
+    """The layers of a (nested) nn.Sequential as [name, type, arguments]; None when the model is anything else.
+
+    None too where layers share weights or compute them (parametrizations, torch.nn.utils.prune).
+    """
     if type(model) is not nn.Sequential:
         return None
+    if len(list(model.parameters())) != len(list(model.named_parameters(remove_duplicate=False))):
+        return None
     plan: list[Any] = []
-    for name, layer in model.named_children():
+    for name, layer in model._modules.items():  # named_children leaves out the second use of an activation
         if type(layer) is nn.Sequential:
             inner = describe(layer)
             if inner is None:
                 return None
             plan.append([name, "Sequential", inner])
-        elif KNOWN.get(type(layer).__name__) is type(layer):
+        elif layer is not None and KNOWN.get(type(layer).__name__) is type(layer):
+            if not layer._parameters.keys() <= {"weight", "bias"}:
+                return None
             plan.append([name, type(layer).__name__, _arguments(layer)])
         else:
             return None
@@ -67,23 +74,24 @@ def save_model(model: nn.Module, path: str | Path, **notes: Any) -> None:
 
 
 def load_model(path: str | Path, into: nn.Module | None = None) -> nn.Module:
-    """The saved model. `into`: a freshly built model of any class, which takes the stored sizes and weights.
+    """The saved model, on the CPU. `into`: a freshly built model of any class, which takes the stored sizes and weights.
 
     Raises ValueError when the file does not describe how to build the model and `into` is missing.
     """
     stored = storage.read(Path(path))
     if not isinstance(stored, dict) or "weights" not in stored:
         raise ValueError(f"{path} holds no model; it is perhaps a run's checkpoint.")
-    if into is None:
-        if stored["plan"] is None:
-            raise ValueError(
-                f"{path} holds weights of a class of its own, not of an nn.Sequential: build that class and call "
-                "load_model(path, into=model)."
-            )
-        into = build(stored["plan"])
-    resize(into, stored["weights"])
-    into.load_state_dict(stored["weights"])
-    return into
+    if into is None and stored["plan"] is None:
+        raise ValueError(
+            f"{path} holds weights of a model that is no plain nn.Sequential: build it as usual and call "
+            "load_model(path, into=model)."
+        )
+    model = build(stored["plan"]) if into is None else unwrap(into)
+    resize(model, stored["weights"])
+    model.load_state_dict(
+        stored["weights"], assign=into is None
+    )  # assigned: the stored dtype; else the model's own
+    return model if into is None else into
 
 
 def _arguments(layer: nn.Module) -> dict[str, Any]:

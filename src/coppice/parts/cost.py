@@ -2,6 +2,7 @@
 
 import statistics
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,18 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from coppice.parts.neurons import LAYERS
+from coppice.parts.neurons import LAYERS, unwrap
 
 
 def forward_flops(model: nn.Module, example: Tensor) -> int:
     """Operations of one forward pass over `example` [batch, ...]; a multiplication and an addition are two."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    was_training = model.training
-    model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(example)
-    model.train(was_training)
+    inner = unwrap(model)  # the counter does not see into compiled code
+    with _evaluating(inner), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        inner(example)
     return int(counter.get_total_flops())
 
 
@@ -31,10 +30,8 @@ def stored_bytes(model: nn.Module) -> int:
 
 def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> float:
     """Median seconds of a forward pass over `example`, measured here and now on the example's device."""
-    was_training = model.training
-    model.eval()
     times: list[float] = []
-    with torch.inference_mode():
+    with _evaluating(model), torch.inference_mode():
         until = time.perf_counter() + seconds
         while len(times) < 5 or time.perf_counter() < until:
             start = time.perf_counter()
@@ -42,7 +39,6 @@ def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> float:
             if example.is_cuda:
                 torch.cuda.synchronize(example.device)
             times.append(time.perf_counter() - start)
-    model.train(was_training)
     return statistics.median(times)
 
 
@@ -63,12 +59,18 @@ class Meter:
         """Measure `epochs` of training by somebody's loop.
 
         Operations: forward passes in training mode are counted at each Linear and Conv, and the backward pass as
-        twice the forward, the usual convention.
+        twice the forward, the usual convention. Compiled code runs past the counting; a warning says so.
         """
+        if unwrap(model) is not model:
+            warnings.warn(
+                "the operations of a compiled model are not counted: count them yourself, or train it uncompiled.",
+                stacklevel=3,
+            )
 
         def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
             if layer.training:
-                per_output = layer.weight.numel() // layer.weight.shape[0]  # type: ignore[union-attr,operator]
+                weight = layer.get_parameter("weight")
+                per_output = weight.numel() // weight.shape[0]
                 self.flops += 3 * 2 * output.numel() * per_output
 
         def step(*_: object) -> None:
@@ -86,3 +88,15 @@ class Meter:
             self.cpu_seconds += time.process_time() - cpu
             for handle in handles:
                 handle.remove()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and then each module's own mode again: a frozen norm must not wake up."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,5 +1,7 @@
 """A layer that torch lacks: the LayerNorm of a network from which neurons were cut out."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +23,26 @@ class ShrunkLayerNorm(nn.LayerNorm):
         super().__init__(normalized_shape, eps, elementwise_affine, bias)
         self.register_buffer("silent", torch.zeros((), dtype=torch.long))
 
+    @classmethod
+    def convert(cls, norm: nn.LayerNorm) -> "ShrunkLayerNorm":
+        """Turn a LayerNorm into this layer in place: its parameters, hooks and all who hold it stay."""
+        if not isinstance(norm, cls):
+            norm.__class__ = cls
+            norm.register_buffer("silent", torch.zeros((), dtype=torch.long, device=norm.weight.device))
+        return cast(ShrunkLayerNorm, norm)
+
+    def revert(self) -> None:
+        """Undo of `convert`, in place; the silent are forgotten."""
+        del self.silent
+        self.__class__ = nn.LayerNorm  # type: ignore[assignment]
+
     def forward(self, input: Tensor) -> Tensor:
+        wide = input.to(torch.promote_types(input.dtype, torch.float32))  # sums of half floats lose the small
         count = input.shape[-1] + self.silent
-        mean = input.sum(-1, keepdim=True) / count
-        centred = input - mean
+        mean = wide.sum(-1, keepdim=True) / count
+        centred = wide - mean
         variance = (centred.square().sum(-1, keepdim=True) + self.silent * mean.square()) / count
-        normal = centred * torch.rsqrt(variance + self.eps)
+        normal = (centred * torch.rsqrt(variance + self.eps)).to(input.dtype)
         if self.weight is not None:
             normal = normal * self.weight
         return normal if self.bias is None else normal + self.bias

@@ -6,34 +6,16 @@ then the next Linear or Conv. Where several paths meet (residual sums, concatena
 named in a warning.
 """
 
-import operator
 import warnings
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from coppice.parts import chains
+from coppice.parts.chains import BATCH_NORMS, LAYER_NORMS, LAYERS
 from coppice.parts.layers import ShrunkLayerNorm
-
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-ACTIVATIONS = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Sigmoid,
-    nn.Tanh, nn.Hardtanh, nn.Softplus, nn.Softsign, nn.Hardsigmoid, nn.LogSigmoid, nn.Identity,
-)  # fmt: skip
-KEEPS_CHANNELS = (
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
-)  # fmt: skip
-FUNCTIONS = {
-    F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.gelu, F.silu, F.mish, F.hardswish, F.softplus, F.dropout,
-    F.sigmoid, F.tanh, torch.relu, torch.sigmoid, torch.tanh, F.max_pool1d, F.max_pool2d, F.avg_pool1d, F.avg_pool2d,
-    F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_max_pool1d, F.adaptive_max_pool2d,
-}  # fmt: skip
-METHODS = {"relu", "sigmoid", "tanh", "contiguous"}
 
 
 class Population(NamedTuple):
@@ -69,11 +51,23 @@ class _Tracer(fx.Tracer):
         return isinstance(m, ShrunkLayerNorm) or super().is_leaf_module(m, module_qualified_name)
 
 
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside torch.compile's wrapper; other wrappers are refused, for they hold on to the old tensors."""
+    inner = getattr(model, "_orig_mod", model)
+    inner = inner if isinstance(inner, nn.Module) else model
+    if isinstance(inner, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+        raise ValueError(
+            f"{type(inner).__name__} holds the old tensors: cut `model.module`, then wrap it again."
+        )
+    return inner
+
+
 def populations(model: nn.Module) -> list[Population]:
     """Every population of removable neurons, in the order of the forward pass.
 
     Raises ValueError when the model cannot be traced or holds none. Warns, naming each, of layers left alone.
     """
+    model = unwrap(model)
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # whatever the user's forward raises under tracing
@@ -82,21 +76,21 @@ def populations(model: nn.Module) -> list[Population]:
             "tensor values, or list the populations yourself: Population(incoming, norms, outgoing, spread)."
         ) from error
     modules = dict(model.named_modules())
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    uses = Counter(_used_module(node) for node in graph.nodes)
     tied = _tied_modules(model)
-    found, refused = [], []
+    found: list[Population] = []
+    refused: dict[str, None] = {}  # in order, none twice
     for node in graph.nodes:
         if node.op != "call_module" or not isinstance(modules[node.target], LAYERS):
             continue
         population, reason = _follow(node, modules)
-        if population is not None:
-            names = (population.incoming, *population.norms, population.outgoing)
-            if shared := [n for n in names if calls[n] > 1 or n in tied]:
-                population, reason = None, f"'{shared[0]}' is shared or used more than once"
-        if population is not None:
+        shared = [n for n in _modules(population) if uses[n] > 1 or n in tied] if population else []
+        if shared:
+            refused[f"'{node.target}' ('{shared[0]}' is shared or used more than once)"] = None
+        elif population is not None:
             found.append(population)
         elif reason:
-            refused.append(f"'{node.target}' ({reason})")
+            refused[f"'{node.target}' ({reason})"] = None
     if not found:
         why = "; ".join(refused) or "it has no hidden Linear, Conv1d or Conv2d layer"
         raise ValueError(f"{type(model).__name__} has no neurons that can be removed: {why}.")
@@ -105,19 +99,41 @@ def populations(model: nn.Module) -> list[Population]:
     return found
 
 
-def check_populations(model: nn.Module, listed: list[Population]) -> None:
-    """Refuse populations, written by hand, that do not fit the model's shapes."""
-    modules = dict(model.named_modules())
+def check_populations(model: nn.Module, listed: Sequence[Population]) -> None:
+    """Refuse populations, written by hand, that do not fit the model's layers and shapes."""
+    modules, tied = dict(model.named_modules()), _tied_modules(model)
     for population in listed:
-        for name in (population.incoming, *population.norms, population.outgoing):
+        for name in _modules(population):
             if name not in modules:
                 raise ValueError(f"{population} names '{name}', which the model does not have.")
+            kinds = BATCH_NORMS + LAYER_NORMS if name in population.norms else LAYERS
+            if not isinstance(modules[name], kinds):
+                raise ValueError(
+                    f"'{name}' is a {type(modules[name]).__name__}, but {population} needs one of "
+                    f"{', '.join(kind.__name__ for kind in kinds)} there."
+                )
+            reason = "it is tied to another layer" if name in tied else chains.obstacle(modules[name])
+            if name in population.norms and not reason:
+                reason = chains.misses(modules[name], modules[population.incoming], False, False)
+            if reason:
+                raise ValueError(f"'{name}' cannot be cut: {reason}.")
         width, reads = population.width(model), model.get_parameter(f"{population.outgoing}.weight").shape[1]
         if reads != width * population.spread:
             raise ValueError(
                 f"'{population.outgoing}' reads {reads} values, but '{population.incoming}' has {width} neurons "
                 f"with spread {population.spread}, which makes {width * population.spread}."
             )
+
+
+def _modules(population: Population) -> tuple[str, ...]:
+    return (population.incoming, *population.norms, population.outgoing)
+
+
+def _used_module(node: fx.Node) -> str:
+    """The module that a step calls, or whose tensor it takes past the module's own forward; "" for neither."""
+    if node.op == "call_module":
+        return str(node.target)
+    return str(node.target).rpartition(".")[0] if node.op == "get_attr" else ""
 
 
 def _tied_modules(model: nn.Module) -> set[str]:
@@ -130,82 +146,48 @@ def _tied_modules(model: nn.Module) -> set[str]:
 def _follow(start: fx.Node, modules: dict[str, nn.Module]) -> tuple[Population | None, str]:
     """From a layer to the next; (None, reason) when its neurons cannot be removed, reason "" at the output."""
     layer = modules[str(start.target)]
-    if getattr(layer, "groups", 1) != 1:
-        return None, f"its groups are {layer.groups}, only 1 can be cut"
-    width = layer.weight.shape[0]  # type: ignore[union-attr]
+    obstacle = chains.obstacle(layer)
     norms: list[str] = []
-    flattened = False
+    flattened = voiced = False
     node = start
     while True:
-        readers = [user for user in node.users if not _reads_only_shape(user)]
+        readers = [user for user in node.users if not chains.reads_only_shape(user)]
         if len(readers) != 1:
             return None, f"{len(readers)} places read its output"
         node = readers[0]
         if node.op == "output":
             return None, ""
+        if obstacle:
+            return None, obstacle
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, LAYERS):
             return _meet(str(start.target), layer, tuple(norms), str(node.target), module, flattened)
-        if (isinstance(module, BATCH_NORMS) and module.num_features == width and not flattened) or (
-            isinstance(module, nn.LayerNorm) and _normalises_neurons(module, layer) and not flattened
-        ):
+        if isinstance(module, BATCH_NORMS + LAYER_NORMS):
+            if reason := chains.misses(module, layer, flattened, voiced):
+                return None, f"at '{node.target}' {reason}"
             norms.append(str(node.target))
-        elif _flattens(node, module):
+        elif chains.flattens(node, module):
             flattened = True
-        elif not _keeps_channels(node, module):
-            return None, f"'{node.target}' stands between it and the next layer"
+        elif chains.pools(node, module):
+            if flattened or isinstance(layer, nn.Linear):
+                return None, f"'{chains.called(node)}' pools over its neurons"
+        elif chains.keeps_apart(node, module):
+            voiced = voiced or chains.speaks_at_zero(node, module)
+        else:
+            return None, f"'{chains.called(node)}' stands between it and the next layer"
 
 
 def _meet(
     incoming: str, layer: nn.Module, norms: tuple[str, ...], outgoing: str, reader: nn.Module, flattened: bool
 ) -> tuple[Population | None, str]:
-    if getattr(reader, "groups", 1) != 1:
-        return None, f"'{outgoing}' has groups {reader.groups}, only 1 can be cut"
-    spread, rest = divmod(reader.weight.shape[1], layer.weight.shape[0])  # type: ignore[operator,union-attr]
+    if reason := chains.obstacle(reader):
+        return None, f"at '{outgoing}' {reason}"
+    spread, rest = divmod(reader.get_parameter("weight").shape[1], layer.get_parameter("weight").shape[0])
     # a flatten makes one neuron's values neighbours only where channels come before places
-    fits = spread == 1 or (flattened and not isinstance(layer, nn.Linear))
-    same_kind = isinstance(layer, nn.Linear) == isinstance(reader, nn.Linear)
-    if rest or not fits or not (same_kind or (flattened and isinstance(reader, nn.Linear))):
+    if isinstance(layer, nn.Linear):
+        fits = isinstance(reader, nn.Linear) and spread == 1
+    else:
+        fits = flattened if isinstance(reader, nn.Linear) else spread == 1 and not flattened
+    if rest or not fits:
         return None, f"its neurons are not a plain axis of what '{outgoing}' reads"
     return Population(incoming, norms, outgoing, spread), ""
-
-
-def _normalises_neurons(norm: nn.LayerNorm, layer: nn.Module) -> bool:
-    # without an affine entry a neuron, nothing in the layer's tensors says how many neurons it expects
-    return isinstance(layer, nn.Linear) and norm.weight is not None and norm.weight.ndim == 1
-
-
-def _reads_only_shape(node: fx.Node) -> bool:
-    if node.op == "call_method" and node.target in ("size", "dim"):
-        return True
-    return node.op == "call_function" and node.target is getattr and node.args[1] in ("shape", "ndim")
-
-
-def _flattens(node: fx.Node, module: nn.Module | None) -> bool:
-    if isinstance(module, nn.Flatten):
-        return module.start_dim == 1 and module.end_dim == -1
-    if node.target is torch.flatten or (node.op == "call_method" and node.target == "flatten"):
-        return _argument(node, 1, "start_dim", 0) == 1 and _argument(node, 2, "end_dim", -1) == -1
-    if node.op == "call_method" and node.target in ("view", "reshape"):
-        return len(node.args) == 3 and node.args[2] == -1 and _is_batch_size(node.args[1])
-    return False
-
-
-def _is_batch_size(argument: Any) -> bool:
-    if not isinstance(argument, fx.Node):
-        return False
-    if argument.op == "call_method" and argument.target == "size":
-        return _argument(argument, 1, "dim", None) == 0
-    return argument.target is operator.getitem and argument.args[1] == 0
-
-
-def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
-    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
-
-
-def _keeps_channels(node: fx.Node, module: nn.Module | None) -> bool:
-    if node.op == "call_module":
-        return isinstance(module, ACTIVATIONS + KEEPS_CHANNELS)
-    if node.op == "call_method":
-        return node.target in METHODS
-    return node.target in FUNCTIONS

@@ -42,7 +42,7 @@ def kth_smallest(values: Tensor, k: int) -> Tensor:
         if first < k <= last:
             left, k = left[below_high ^ up_to_low], k - first
         elif k <= first:
-            below = left < low
+            below = below_high if low == high else left < low
             if k > _count(below):
                 return values.new_tensor(low)
             left = left[below]
@@ -72,28 +72,30 @@ def weakest(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], sparsity:
     _refuse_mismatch(scores, alive)
     # One grid for all: beside a bfloat16 tensor the line would be rounded to a neighbouring score.
     grid = torch.float64 if any(score.dtype == torch.float64 for score in scores.values()) else torch.float32
-    ranks = {name: score.detach().to(grid) for name, score in scores.items()}
-    survivors = {name: _fast(rank.flatten())[_fast(alive[name].flatten())] for name, rank in ranks.items()}
+    ranks = {name: _fast(score.detach().to(grid).flatten()) for name, score in scores.items()}
+    lives = {name: _fast(alive[name].flatten()) for name in scores}
+    survivors = {name: rank[lives[name]] for name, rank in ranks.items()}
     for name, living in survivors.items():
         if nans := _nans(living):
             raise ValueError(
                 f"{nans} living scores of '{name}' are NaN and cannot be ranked: mend the scores."
             )
-    size = sum(mask.numel() for mask in alive.values())
+    size = sum(map(len, lives.values()))
     missing = round(sparsity * size) - (size - sum(map(len, survivors.values())))
     if missing <= 0:
-        return {name: torch.zeros_like(mask) for name, mask in alive.items()}
+        return {name: torch.zeros_like(alive[name]) for name in scores}
 
     line = float(kth_smallest(torch.cat([torch.as_tensor(living) for living in survivors.values()]), missing))
-    doomed = {name: torch.as_tensor(_fast(rank) <= line) & alive[name] for name, rank in ranks.items()}
-    surplus = sum(_count(_fast(mask)) for mask in doomed.values()) - missing
+    doomed = {name: (rank <= line) & lives[name] for name, rank in ranks.items()}
+    surplus = sum(map(_count, doomed.values())) - missing
     for name, rank in reversed(ranks.items()):
         if surplus:  # more scores equal the line than may fall: the last of them are spared
-            equals = torch.as_tensor(_fast(rank) == line) & doomed[name]
-            spared = equals.flatten().nonzero().flatten()[-surplus:]
-            doomed[name].view(-1)[spared] = False
-            surplus -= len(spared)
-    return doomed
+            equals = (rank == line) & lives[name]
+            if spared := min(surplus, _count(equals)):
+                first = _places(equals)[-spared]
+                doomed[name][first:] &= ~equals[first:]
+                surplus -= spared
+    return {name: torch.as_tensor(fallen).view(alive[name].shape) for name, fallen in doomed.items()}
 
 
 def _bracket(values: Any, k: int, draw: torch.Generator) -> tuple[float, float]:
@@ -115,6 +117,10 @@ def _fast(values: Tensor) -> Any:
 
 def _count(mask: Any) -> int:
     return int(np.count_nonzero(mask) if isinstance(mask, np.ndarray) else torch.count_nonzero(mask))
+
+
+def _places(mask: Any) -> Any:
+    return np.flatnonzero(mask) if isinstance(mask, np.ndarray) else mask.nonzero().flatten()
 
 
 def _sorted(values: Any) -> Any:

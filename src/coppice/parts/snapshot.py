@@ -13,27 +13,36 @@ from coppice.parts.surgery import State, resize, unwrap
 
 def take(model: nn.Module, optimizer: Optimizer | None) -> State:
     """A deep copy of a model's and an optimizer's state and of the random generators', on the CPU."""
+    inner = unwrap(model)
     return {
-        "model": _copied(unwrap(model).state_dict()),
-        "training": model.training,
+        "model": _copied(inner.state_dict()),
+        "training": [name for name, module in inner.named_modules() if module.training],
         "optimizer": None if optimizer is None else _copied(optimizer.state_dict()),
         "random": random_state(),
     }
 
 
 def restore(model: nn.Module, optimizer: Optimizer | None, snapshot: State) -> None:
-    """Bring model and optimizer, the same objects, back to the snapshot, shapes and random states included."""
+    """Bring model and optimizer, the same objects, back to the snapshot, shapes and random states included.
+
+    Gradients are dropped. The snapshot stays as it was. Raises ValueError where it is of another network.
+    """
     restore_model(model, snapshot, optimizer)
     if optimizer is not None and snapshot["optimizer"] is not None:
-        optimizer.load_state_dict(snapshot["optimizer"])  # by position, so changed shapes are no trap
+        # by position, so changed shapes are no trap; copied, for torch would train on in the snapshot's own tensors
+        optimizer.load_state_dict(_copied(snapshot["optimizer"]))
     set_random_state(snapshot["random"])
 
 
 def restore_model(model: nn.Module, snapshot: State, optimizer: Optimizer | None = None) -> None:
-    """Only the model: its sizes, weights and mode; the optimizer is told of the new parameters, if given."""
-    resize(model, snapshot["model"], optimizer)
-    unwrap(model).load_state_dict(snapshot["model"])
-    model.train(snapshot["training"])
+    """Only the model: its sizes, weights and modes; the optimizer is told of the new parameters, if given."""
+    inner = unwrap(model)
+    resize(inner, snapshot["model"], optimizer)
+    inner.load_state_dict(snapshot["model"])
+    inner.zero_grad(set_to_none=True)
+    for name, module in inner.named_modules():
+        module.training = name in snapshot["training"]
+    model.training = inner.training
 
 
 def random_state() -> State:

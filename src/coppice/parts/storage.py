@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ FORMAT = 1
 
 
 def write(path: Path, tree: Any) -> None:
-    """Write a tree of dicts, lists, tensors and JSON values; atomically: the old file stays until the new is whole."""
+    """Write a tree of dicts, lists, tensors and JSON values; atomically: the old file stays until the new is whole.
+
+    Raises ValueError, naming the place, for a value that is none of these.
+    """
     tensors: dict[str, Tensor] = {}
-    skeleton = _take_apart(tree, tensors)
-    header = {"coppice": json.dumps({"format": FORMAT, "digest": _digest(tensors), "tree": skeleton})}
-    payload = _safetensors().save(tensors, metadata=header)
-    write_bytes(path, payload)
+    skeleton = _take_apart(tree, tensors, "")
+    header = {"format": FORMAT, "digest": _digest(skeleton, tensors), "tree": skeleton}
+    write_bytes(path, _safetensors().torch.save(tensors, {"coppice": json.dumps(header, allow_nan=False)}))
 
 
 def read(path: Path) -> Any:
@@ -26,25 +29,30 @@ def read(path: Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}.")
-    safe_open = _safetensors_module().safe_open
+    safe_open = _safetensors().safe_open
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            # copied, for the originals are windows on the file and would follow when somebody writes over it
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
     except Exception as error:  # safetensors raises its own class for every kind of damage
         raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from error
     if "coppice" not in metadata:
         raise ValueError(
             f"{path} is a safetensors file, but not one that coppice wrote: its header has no 'coppice'."
         )
-    header = json.loads(metadata["coppice"])
-    if header["format"] != FORMAT:
+    try:
+        header = json.loads(metadata["coppice"])
+        version, digest, skeleton = header["format"], header.get("digest"), header.get("tree")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: its header is not what coppice writes ({error!r}).") from error
+    if version != FORMAT:
         raise ValueError(
-            f"{path} has format {header['format']}, this coppice reads format {FORMAT}: use the version that wrote it."
+            f"{path} has format {version}, this coppice reads format {FORMAT}: use the version that wrote it."
         )
-    if header["digest"] != _digest(tensors):
+    if digest != _digest(skeleton, tensors):
         raise ValueError(f"{path} is damaged: its contents do not match the digest in its header.")
-    return _put_together(header["tree"], tensors)
+    return _put_together(skeleton, tensors)
 
 
 def write_bytes(path: Path, payload: bytes) -> None:
@@ -52,26 +60,38 @@ def write_bytes(path: Path, payload: bytes) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(
+            missing_ok=True
+        )  # what an error left; after a kill it stays, under a name nobody reads
 
 
-def _take_apart(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _take_apart(value: Any, tensors: dict[str, Tensor], place: str) -> Any:
     if isinstance(value, Tensor):
         key = f"t{len(tensors)}"
         tensors[key] = value.detach().cpu().contiguous().clone()  # safetensors refuses shared memory
         return {"tensor": key}
     if isinstance(value, dict):  # as pairs: keys of optimizer states are integers
-        return {"dict": [[k, _take_apart(v, tensors)] for k, v in value.items()]}
+        if odd := [key for key in value if not (key is None or isinstance(key, (bool, int, float, str)))]:
+            raise ValueError(f"the key {odd[0]!r} at '{place}' cannot be stored: use a string or a number.")
+        return {"dict": [[k, _take_apart(v, tensors, f"{place}/{k}")] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_take_apart(v, tensors) for v in value]}
+        return {kind: [_take_apart(v, tensors, f"{place}/{i}") for i, v in enumerate(value)]}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(float(value))}  # JSON has no word for it
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"a {type(value).__name__} cannot be stored without pickle: {value!r}.")
+    raise ValueError(
+        f"a {type(value).__name__} at '{place}' cannot be stored without pickle: store tensors, numbers, strings, "
+        "lists and dicts."
+    )
 
 
 def _put_together(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -80,28 +100,25 @@ def _put_together(value: Any, tensors: dict[str, Tensor]) -> Any:
     (kind, inner), *_ = value.items()
     if kind == "tensor":
         return tensors[inner]
+    if kind == "float":
+        return float(inner)
     if kind == "dict":
         return {k: _put_together(v, tensors) for k, v in inner}
     parts = [_put_together(v, tensors) for v in inner]
     return tuple(parts) if kind == "tuple" else parts
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+def _digest(skeleton: Any, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.blake2b(json.dumps(skeleton).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def _safetensors_module() -> Any:
+def _safetensors() -> Any:
     try:
-        import safetensors
         import safetensors.torch
     except ImportError as error:
         raise ImportError('saving and loading needs safetensors: pip install "coppice[save]".') from error
     return safetensors
-
-
-def _safetensors() -> Any:
-    return _safetensors_module().torch

@@ -1,0 +1,115 @@
+"""Cutting neurons out for real: what an event costs and what every step after it saves.
+
+    python benchmarks/removal.py [--quick] [--json FILE]
+
+One process, one thread; variants take turns round by round, medians with quartiles of per-round ratios to a dense
+training step of the same network (784-1000-1000-10, batch 128, Adam).
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from coppice.experiments.record import versions
+from coppice.parts.neurons import populations
+from coppice.parts.scores import balanced
+from coppice.parts.surgery import keep_neurons
+
+BATCH = 128
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(784, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)
+    )
+
+
+def stepper(share: float) -> Callable[[], None]:
+    """A training step of the network of which only this share of neurons is left, cut while it was training."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    x, y = torch.rand(BATCH, 784), torch.randint(0, 10, (BATCH,))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    step()
+    if share < 1:
+        cut(model, optimizer, share)
+        step()
+    return step
+
+
+def cut(model: nn.Module, optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Rank every population and keep the most important share of it, with the moments."""
+    for population in populations(model):
+        keep = round(population.width(model) * share)
+        kept = balanced(model, population).topk(keep).indices.sort().values
+        keep_neurons(model, population, kept, optimizer)
+
+
+def event(share: float) -> Callable[[], float]:
+    """Seconds of one removal event, tracing and ranking included, on a fresh copy each time."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    F.cross_entropy(model(torch.rand(BATCH, 784)), torch.randint(0, 10, (BATCH,))).backward()
+    optimizer.step()
+
+    def once() -> float:
+        twin, other = copy.deepcopy((model, optimizer))
+        start = time.process_time()
+        cut(twin, other, share)
+        return time.process_time() - start
+
+    return once
+
+
+def seconds(step: Callable[[], None]) -> float:
+    start = time.process_time()
+    step()
+    return time.process_time() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few rounds, to see that it runs")
+    parser.add_argument("--json", help="also write the ratios to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    steps = {f"training step, {share:.0%} of the neurons left": stepper(share) for share in (0.8, 0.5, 0.2)}
+    runs: dict[str, Callable[[], float]] = {name: lambda s=s: seconds(s) for name, s in steps.items()}  # type: ignore[misc]
+    runs["removal event, a fifth of the neurons"] = event(0.8)
+    runs["removal event, half of the neurons"] = event(0.5)
+    dense = stepper(1.0)
+    ratios: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    for turn in range(5 if options.quick else 60):
+        order = names[turn % len(names) :] + names[: turn % len(names)]
+        base = statistics.median(seconds(dense) for _ in range(3))
+        for name in order:
+            ratios[name].append(runs[name]() / base)
+
+    print("ratio to a dense training step: median [quartiles]")
+    table = {}
+    for name, values in ratios.items():
+        low, middle, high = statistics.quantiles(values, n=4)
+        table[name] = {"median": middle, "quartiles": [low, high]}
+        print(f"  {name:45s} {middle:6.3f} [{low:.3f}, {high:.3f}]")
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"ratios": table, "versions": versions(), "threads": 1}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

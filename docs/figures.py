@@ -1,0 +1,97 @@
+"""The figures of docs/methods/bdnn_sp.md, as PNG and SVG, from the records in results/. Called by tables.py."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from tables import CLASSES, NETS, SAMPLES, chosen, mean_curve, needs, records
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+FOLDER = Path(__file__).parent / "figures"
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "svg.hashsalt": "coppice",  # the same figure gives the same file
+    "svg.fonttype": "path",
+}
+# Okabe and Ito's colours, which the colour-blind can tell apart
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+SIZES = [5, 10, 20, 50, 100, 200, 500, 1000]
+
+
+def draw_all() -> None:
+    """Every figure."""
+    FOLDER.mkdir(exist_ok=True)
+    with plt.rc_context(STYLE):
+        for name, figure in {"fig3": fig3(), "fig4a": fig4a(), "fig4bc": fig4bc()}.items():
+            figure.savefig(FOLDER / f"{name}.png", dpi=120, metadata={"Software": None})
+            figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None, "Creator": None})
+            plt.close(figure)
+
+
+def fig3() -> Any:
+    """A, S, E and F against the remaining neurons, ten classes; mean over seeds."""
+    titles = {
+        "score": "A   validation accuracy",
+        "stability": "B   stability S",
+        "mean_weight": "C   mean weight E",
+        "fitness": "D   fitness F",
+    }
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, layout="constrained")
+    for axis, (key, title) in zip(axes.flat, titles.items(), strict=True):
+        for samples, colour in zip(SAMPLES, plt.cm.viridis_r([i / 6 + 0.12 for i in range(6)]), strict=True):
+            curve = mean_curve(samples, 10, key)
+            axis.plot(list(curve), list(curve.values()), color=colour, label=f"{samples:,}")
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.set_xscale("log")
+        axis.set_xticks(SIZES, [str(size) for size in SIZES])
+        axis.minorticks_off()
+    for axis in axes[1]:
+        axis.set_xlabel("remaining hidden neurons")
+    axes[0, 0].legend(title="training samples", ncols=2, fontsize=9)
+    return figure
+
+
+def fig4a() -> Any:
+    """The chosen size against the number of samples, 10 and 5 classes."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    rules = ("one standard error (ours)", "published F, at least 20 neurons", "published F, no floor", "A + S")
+    for axis, classes in zip(axes, CLASSES, strict=True):
+        direct = [needs(samples, classes) for samples in SAMPLES]
+        axis.plot(SAMPLES, direct, "k--", marker="s", label="direct training needs")
+        for rule, colour in zip(rules, COLOURS, strict=False):
+            found = [chosen(rule, samples, classes) for samples in SAMPLES]
+            sizes, spread = [f[0] for f in found], [f[1] for f in found]
+            axis.errorbar(SAMPLES, sizes, yerr=spread, color=colour, marker="o", capsize=3, label=rule)
+        axis.set(xscale="log", yscale="log", xlabel="training samples", title=f"{classes} classes")
+        axis.set_xticks(SAMPLES, [f"{samples:,}" for samples in SAMPLES], fontsize=8)
+        axis.set_yticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"])
+        axis.minorticks_off()
+    axes[0].set_ylabel("hidden neurons chosen")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def fig4bc() -> Any:
+    """Error while new samples are learned, learning rate 0.1; mean over seeds."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    runs = records("zhao2017-fig4bc", "learning_rate=0.1")
+    for axis, count, title in zip(
+        axes, ("19200", "1200"), ("B   19,200 new samples", "C   1,200 new samples, five passes"), strict=True
+    ):
+        for net, colour in zip(NETS, COLOURS, strict=False):
+            curves = [run["result"]["parts"][net]["curves"][count]["error"] for run in runs]
+            seen = [point[0] for point in curves[0]]
+            error = [100 * statistics.mean(curve[i][1] for curve in curves) for i in range(len(seen))]
+            axis.plot(seen, error, color=colour, label=net, linewidth=2 if net == "un-pruned" else 1.4)
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.set(xlabel="samples learned", ylabel="validation error, %")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9)
+    return figure

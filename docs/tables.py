@@ -1,0 +1,265 @@
+"""Write the tables and figures of README and docs from the records in results/.
+
+    python docs/tables.py            write tables and figures
+    python docs/tables.py --check    fail when a table differs from what the records say
+"""
+
+import argparse
+import dataclasses
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from coppice.experiments import record
+from coppice.experiments.studies.alternatives import picked
+from coppice.experiments.studies.needed_width import needed
+from coppice.parts.fitness import AccuracyStability, PublishedFitness, Step
+from coppice.parts.stopping import OneStandardError, Peak
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
+SAMPLES = (600, 1200, 2400, 4800, 9600, 19200)
+CLASSES = (10, 5)
+Record = dict[str, Any]
+
+
+def records(recipe: str, cell: str = "") -> list[Record]:
+    """All seeds of a recipe, or of one cell of its sweep, in order of seed."""
+    found = [record.read(path) for path in (RESULTS / recipe / cell).glob("*/record.json")]
+    if not found:
+        raise FileNotFoundError(f"there are no records in results/{recipe}/{cell}.")
+    return sorted(found, key=lambda r: r["seed"])
+
+
+def path_of(run: Record) -> list[Step]:
+    return [Step(**{**step, "widths": tuple(step["widths"])}) for step in run["result"]["path"]]
+
+
+def task(samples: int, classes: int) -> str:
+    return f"train={samples},classes={classes}"
+
+
+# --- choosing from a stored path ----------------------------------------------------------------------------
+
+
+def with_fitness(path: list[Step], fitness: Callable[[Step], float | None]) -> list[Step]:
+    return [dataclasses.replace(s, fitness=None if s.stability is None else fitness(s)) for s in path]
+
+
+RULES: dict[str, Callable[[list[Step]], int]] = {
+    "one standard error (ours)": lambda p: OneStandardError().choose(p).step,
+    "published F, at least 20 neurons": lambda p: Peak(20).choose(with_fitness(p, PublishedFitness())).step,
+    "published F, no floor": lambda p: Peak(1).choose(with_fitness(p, PublishedFitness())).step,
+    "A + S": lambda p: Peak(1).choose(with_fitness(p, PublishedFitness(0.5, 0.5, 0.0))).step,
+    "A + 1 - rho": lambda p: Peak(1).choose(with_fitness(p, AccuracyStability())).step,
+}
+
+
+def chosen(rule: str, samples: int, classes: int) -> tuple[float, float, float, float]:
+    """Neurons (mean, sd), validation accuracy there, and how far that is under the best of the path; over seeds."""
+    sizes, scores, losses = [], [], []
+    for run in records("zhao2017-fig3", task(samples, classes)):
+        path = path_of(run)
+        step = path[RULES[rule](path)]
+        sizes.append(step.neurons)
+        scores.append(step.score)
+        losses.append(max(s.score for s in path) - step.score)
+    spread = statistics.stdev(sizes) if len(sizes) > 1 else 0.0
+    return statistics.mean(sizes), spread, statistics.mean(scores), statistics.mean(losses)
+
+
+def needs(samples: int, classes: int) -> int:
+    return needed([run["result"]["parts"] for run in records("zhao2017-needed-width", task(samples, classes))])
+
+
+# --- tables -------------------------------------------------------------------------------------------------
+
+
+def fig3_table() -> Iterator[str]:
+    shown = (880, 527, 316, 190, 100, 53, 25, 15, 8, 5)
+    yield "| | samples | " + " | ".join(f"N ~ {n}" for n in shown) + " |"
+    yield "|---|---|" + "---|" * len(shown)
+    for letter, key in (("A", "score"), ("S", "stability"), ("E", "mean_weight"), ("F", "fitness")):
+        for samples in SAMPLES:
+            curve = mean_curve(samples, 10, key)
+            cells = []
+            for n in shown:
+                size = min(curve, key=lambda s: abs(s - n))
+                cells.append(f"{curve[size]:.3f}")
+            yield f"| {letter} | {samples:,} | " + " | ".join(cells) + " |"
+
+
+def mean_curve(samples: int, classes: int, key: str) -> dict[int, float]:
+    """Mean over seeds of one quantity against the number of neurons."""
+    values: dict[int, list[float]] = {}
+    for run in records("zhao2017-fig3", task(samples, classes)):
+        for step in run["result"]["path"][1:]:
+            values.setdefault(sum(step["widths"]), []).append(step[key])
+    return {size: statistics.mean(found) for size, found in sorted(values.items(), reverse=True)}
+
+
+def fig4a_table() -> Iterator[str]:
+    tasks = [(s, c) for c in CLASSES for s in SAMPLES]
+    yield "| hidden neurons | " + " | ".join(f"{s:,}, {c} cl." for s, c in tasks) + " | Spearman | median ratio |"
+    yield "|---|" + "---|" * (len(tasks) + 2)
+    yardstick = [needs(*t) for t in tasks]
+    yield "| **direct training needs** | " + " | ".join(str(n) for n in yardstick) + " | | |"
+    for rule in RULES:
+        found = [chosen(rule, *t) for t in tasks]
+        sizes = [f[0] for f in found]
+        rank, ratio = agreement(sizes, yardstick)
+        cells = " | ".join(f"{mean:.0f} ± {sd:.0f}" for mean, sd, _, _ in found)
+        yield f"| {rule} | {cells} | {rank:.2f} | {ratio:.2f} |"
+        yield f"| accuracy lost there, points | {' | '.join(f'{100 * f[3]:.1f}' for f in found)} | | |"
+
+
+def agreement(sizes: list[float], yardstick: list[int]) -> tuple[float, float]:
+    """Spearman's rank correlation, and the median ratio, of found to needed sizes."""
+    rank = float(stats.spearmanr(sizes, yardstick).statistic)
+    return rank, statistics.median(s / n for s, n in zip(sizes, yardstick, strict=True))
+
+
+NETS = ("un-pruned", "pruned 100", "randomly pruned 100", "fresh 100", "pruned 30")
+RATES = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
+
+
+def fig4bc_table() -> Iterator[str]:
+    yield "| test error, % | " + " | ".join(f"rate {rate:g}" for rate in RATES) + " |"
+    yield "|---|" + "---|" * len(RATES)
+    for count, label in (("19200", "19,200 new samples"), ("1200", "1,200 new samples, 5 passes")):
+        for net in NETS:
+            cells = []
+            for rate in RATES:
+                runs = records("zhao2017-fig4bc", f"learning_rate={rate}")
+                parts = [run["result"]["parts"][net] for run in runs]
+                if not all(part["reached"] for part in parts):
+                    cells.append(f"88.72 % not reached in {sum(not p['reached'] for p in parts)} of {len(parts)}")
+                    continue
+                errors = [100 * part["curves"][count]["test_error"] for part in parts]
+                cells.append(f"{statistics.mean(errors):.2f} ± {statistics.stdev(errors):.2f}")
+            yield f"| {label}: {net} | " + " | ".join(cells) + " |"
+
+
+def compared(recipe: str) -> dict[str, list[dict[str, Any]]]:
+    """For each alternative, one entry a seed: test, parameters, CPU seconds in all, training operations."""
+    table: dict[str, list[dict[str, Any]]] = {}
+    for run in records(recipe):
+        parts, clock = run["result"]["parts"], run["timing"]["parts"]
+
+        def spent(prefix: str, clock: dict[str, dict[str, float]] = clock) -> float:
+            return sum(c["cpu_seconds"] for name, c in clock.items() if name.startswith(prefix))
+
+        rows = {"BDNN-sp": {**parts["search"], "cpu": spent("search")}}
+        for prefix in dict.fromkeys(name.split("/")[0] for name in parts if "/" in name):
+            rows[prefix] = {**picked(parts, prefix), "cpu": spent(prefix)}
+        for name in ("one-shot, same epochs", "unpruned, same epochs"):
+            rows[name] = {**parts[name], "cpu": spent(name)}
+        for name, row in rows.items():
+            table.setdefault(name, []).append(row)
+    return table
+
+
+TITLES = {
+    "BDNN-sp": "**BDNN-sp**, one run",
+    "grid 40 epochs": "grid of 6 widths, 40 epochs each, best by validation",
+    "grid 20 epochs": "grid of 6 widths, 20 epochs each, best by validation",
+    "scratch, same epochs": "the found size from scratch, same epochs, 3 learning rates",
+    "one-shot, same epochs": "one-shot magnitude pruning to the found size (Torch-Pruning), same epochs",
+    "unpruned, same epochs": "the un-pruned network, same epochs",
+}
+
+
+def alternatives_table(recipe: str) -> Iterator[str]:
+    table = compared(recipe)
+    ours = table["BDNN-sp"]
+    yield "| | parameters | test accuracy, % | BDNN-sp minus this, points, paired [95 %] | CPU time, BDNN-sp = 1 |"
+    yield "|---|---|---|---|---|"
+    for name, title in TITLES.items():
+        rows = table[name]
+        tests = [100 * row["test"] for row in rows]
+        size = statistics.mean(row["parameters"] for row in rows)
+        time = statistics.mean(a["cpu"] / b["cpu"] for a, b in zip(rows, ours, strict=True))
+        difference = "" if name == "BDNN-sp" else interval([100 * o["test"] - t for o, t in zip(ours, tests, strict=True)])
+        yield (
+            f"| {title} | {size:,.0f} | {statistics.mean(tests):.2f} ± {statistics.stdev(tests):.2f} "
+            f"| {difference} | {time:.2f} |"
+        )
+
+
+def interval(differences: list[float]) -> str:
+    """Mean and 95 % t-interval."""
+    mean = statistics.mean(differences)
+    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+    return f"{mean:+.2f} [{mean - half:+.2f}, {mean + half:+.2f}]"
+
+
+def readme_table() -> Iterator[str]:
+    yield "| data | too large | found | test accuracy, trained as long | found | latency | CPU time, grid search = 1 |"
+    yield "|---|---|---|---|---|---|---|"
+    for data in ("digits", "mnist"):
+        runs, table = records(f"bdnn-{data}"), compared(f"alternatives-{data}")
+        before = runs[0]["result"]["initial"]["parameters"]
+        after = statistics.mean(run["result"]["parameters"] for run in runs)
+        large = [100 * row["test"] for row in table["unpruned, same epochs"]]
+        found = [100 * row["test"] for row in table["BDNN-sp"]]
+        pairs = zip(table["BDNN-sp"], table["grid 40 epochs"], strict=True)
+        time = statistics.mean(ours["cpu"] / grid["cpu"] for ours, grid in pairs)
+        latency = statistics.median(
+            run["timing"]["latency"]["final"] / run["timing"]["latency"]["initial"] for run in runs
+        )
+        yield (
+            f"| {data} ({len(runs)} seeds) | {before:,} parameters | **{after:,.0f}** parameters "
+            f"({before / after:.0f} x smaller) | {statistics.mean(large):.2f} % | **{statistics.mean(found):.2f} %** "
+            f"({interval([f - u for f, u in zip(found, large, strict=True)])}) | {latency:.2f} x | {time:.2f} |"
+        )
+
+
+BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
+    "README.md": {"results": readme_table},
+    "docs/methods/bdnn_sp.md": {
+        "fig3": fig3_table,
+        "fig4a": fig4a_table,
+        "fig4bc": fig4bc_table,
+        "alternatives-mnist": lambda: alternatives_table("alternatives-mnist"),
+        "alternatives-digits": lambda: alternatives_table("alternatives-digits"),
+    },
+}
+
+
+def with_block(text: str, name: str, block: str) -> str:
+    """The text with what stands between the two marks of a block replaced."""
+    head, found, rest = text.partition(f"<!-- {name} -->\n")
+    _, end, tail = rest.partition(f"<!-- end {name} -->")
+    if not found or not end:
+        raise ValueError(f"there is no block '{name}': it needs <!-- {name} --> and <!-- end {name} -->.")
+    return f"{head}{found}{block}\n{end}{tail}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a table is out of date")
+    check = parser.parse_args().check
+    stale = []
+    for file, blocks in BLOCKS.items():
+        text = old = (ROOT / file).read_text()
+        for name, table in blocks.items():
+            text = with_block(text, name, "\n".join(table()))
+        if text != old:
+            stale.append(file)
+            if not check:
+                (ROOT / file).write_text(text)
+    if check and stale:
+        sys.exit(f"{', '.join(stale)}: the tables differ from the records; run python docs/tables.py.")
+    if not check:
+        from figures import draw_all
+
+        draw_all()
+    print("tables agree with the records." if not stale else f"wrote {', '.join(stale)}.")
+
+
+if __name__ == "__main__":
+    main()

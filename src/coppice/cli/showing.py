@@ -1,0 +1,134 @@
+"""coppice list, coppice report, coppice data"""
+
+import difflib
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def list_() -> None:
+    """Recipes, methods, presets and data sets that coppice knows."""
+    import dataclasses
+
+    from coppice import data as sets
+    from coppice.cli import terminal
+    from coppice.experiments import recipe
+    from coppice.methods import CATALOGUE
+    from coppice.methods.bdnn_sp import BDNNSP, PRESETS
+
+    recipes = [(name, recipe.load(name).about) for name in recipe.names()]
+    terminal.print_table("recipes: coppice run NAME", ["name", "about"], recipes)
+    # the first line of a method's file says what it does
+    methods = [
+        (name, (sys.modules[kind.__module__].__doc__ or "").split("\n")[0]) for name, kind in CATALOGUE.items()
+    ]
+    terminal.print_table("methods: --set method.name=NAME", ["name", "about"], methods)
+    usual = BDNNSP()
+    presets = []
+    for name, preset in PRESETS.items():
+        values = {f.name: getattr(preset, f.name) for f in dataclasses.fields(preset)}
+        changed = [
+            f"{key}={type(value).__name__ if dataclasses.is_dataclass(value) else value}"
+            for key, value in values.items()
+            if value != getattr(usual, key)
+        ]
+        presets.append((name, ", ".join(changed)))
+    terminal.print_table("presets of bdnn-sp: --set method.preset=NAME", ["name", "changes"], presets)
+    known = [(entry.name, entry.what, sets.status(entry.name)) for entry in sets.SETS.values()]
+    own = ("file", "your own .csv (with data.target) or .npz: --set data.name=file --set data.path=FILE", "")
+    terminal.print_table("data sets: --set data.name=NAME", ["name", "what", "status"], [*known, own])
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Record files, or folders searched for record.json.")
+    ],
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for a picture of every search, as PNG and SVG.")
+    ] = None,
+) -> None:
+    """Show what runs came to: one table for each recipe and setting, with mean and 95 % interval."""
+    from coppice.cli import terminal
+    from coppice.experiments import report as tables
+
+    records = _records(runs)
+    groups = tables.grouped(records)
+    terminal.print_groups(groups)
+    terminal.print_warnings(text for record in records for text in record["result"].get("warnings", []))
+    if figures is not None:
+        _draw(groups, figures)
+
+
+def data(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets to fetch and check.")
+    ] = None,
+) -> None:
+    """Show the data sets; with names, fetch them and say where they are."""
+    from coppice import data as sets
+    from coppice.cli import terminal
+    from coppice.data.fetch import fetch
+
+    if not names:
+        lines = [(e.name, e.what, e.licence, sets.status(e.name), e.homepage) for e in sets.SETS.values()]
+        terminal.print_table("", ["name", "what", "licence", "status", "homepage"], lines)
+        return
+    for name in names:
+        if name not in sets.SETS:
+            near = difflib.get_close_matches(name, sets.SETS, n=1)
+            hint = f" did you mean '{near[0]}'?" if near else f" the sets are {', '.join(sets.SETS)}."
+            raise ValueError(f"there is no data set '{name}':{hint}")
+    for name in names:
+        if not sets.SETS[name].files:
+            print(f"{name}: embedded in a package, nothing to fetch")
+        for file in sets.SETS[name].files:
+            print(f"{name}: {fetch(file)}", flush=True)
+
+
+def _records(runs: list[Path]) -> list[dict[str, Any]]:
+    """The records in these files and folders; one that cannot be read is named and passed over."""
+    from coppice.experiments import record
+
+    found: dict[Path, dict[str, Any]] = {}
+    for place in runs:
+        if not place.exists():
+            raise FileNotFoundError(f"there is no file or folder {place}.")
+        for file in sorted(place.rglob("record.json"), key=_by_number) if place.is_dir() else [place]:
+            try:
+                found[file.resolve()] = record.read(file)
+            except ValueError as error:
+                print(f"warning: passed over: {error}", file=sys.stderr)
+    if not found:
+        places = ", ".join(str(place) for place in runs)
+        raise ValueError(f"{places}: no readable record of a finished run; `coppice run` writes them.")
+    return list(found.values())
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """train=600 before train=1200."""
+    return [
+        (int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", str(path))
+    ]
+
+
+def _draw(groups: list[Any], folder: Path) -> None:
+    from coppice.data.extras import need
+
+    need("matplotlib")
+    from coppice.experiments.figures import save, search_figure
+
+    taken: set[str] = set()
+    for group in groups:
+        for record in group.records:
+            name = re.sub(r"[^\w.=-]+", "_", "-".join([*filter(None, (group.name, group.cell)), str(record["seed"])]))
+            while name in taken:
+                name += "+"
+            taken.add(name)
+            if record["result"].get("path"):
+                png, svg = save(search_figure(record), folder / name)
+                print(f"figure: {png}, {svg.name}")
+            else:
+                print(f"no figure of {group.title}, seed {record['seed']}: it searched no size")

@@ -1,0 +1,185 @@
+"""Many runs of one recipe: one after another in this process, or side by side in processes of their own."""
+
+import multiprocessing
+import signal
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coppice.contract import Progress
+from coppice.experiments.folder import Folder
+from coppice.experiments.recipe import Recipe
+from coppice.experiments.run import run
+
+EXPECTED = (ValueError, RuntimeError, OSError, ImportError)  # their message says what to do; others are bugs
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a recipe without a sweep, a seed, the folder it is to leave; `cell` names the swept values."""
+
+    recipe: Recipe
+    cell: str
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell} seed {self.seed}".strip()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: with a record, or with an error; `trace` only when the error was not foreseen."""
+
+    job: Job
+    record: dict[str, Any] | None
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    trace: str | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What to call while a batch runs; always in the process that started it."""
+
+    start: Callable[[Job], None] = lambda job: None
+    progress: Callable[[Job, Progress], None] = lambda job, progress: None
+    end: Callable[[Outcome], None] = lambda outcome: None
+
+
+def plan(recipe: Recipe, seeds: Sequence[int], out: Path) -> list[Job]:
+    """Every cell of the recipe's sweep with every seed, in folders out/[cell/]seed."""
+    return [
+        Job(cell, label, seed, out / label.replace("/", "_") / str(seed))
+        for label, cell in recipe.cells()
+        for seed in seeds
+    ]
+
+
+def refuse_used_folders(jobs: Sequence[Job]) -> None:
+    """Raise FileExistsError when a folder already holds a run, before anything is begun."""
+    used = [job.folder for job in jobs if Folder(job.folder).finished or Folder(job.folder).begun]
+    if used:
+        more = f" (and {len(used) - 1} more)" if len(used) > 1 else ""
+        raise FileExistsError(
+            f"{used[0]}{more} already holds a run: add --resume to go on with it (finished seeds are kept as they are), "
+            "or choose another --out."
+        )
+
+
+def run_all(
+    jobs: Sequence[Job],
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    workers: int = 1,
+    threads: int = 1,
+    watch: Watch | None = None,
+) -> list[Outcome]:
+    """Run every job, `workers` at a time with `threads` threads each; outcomes in the order of the jobs.
+
+    A job that fails does not stop the others. An interrupt stops all of them and passes on; what they had
+    saved stays and can be resumed.
+    """
+    watch = watch or Watch()
+    if workers > 1 and len(jobs) > 1:
+        return _side_by_side(jobs, device, resume, workers, threads, watch)
+    outcomes = []
+    with _threads(threads):
+        for job in jobs:
+            watch.start(job)
+            outcomes.append(_work(job, device, resume, lambda progress, j=job: watch.progress(j, progress)))  # type: ignore[misc]
+            watch.end(outcomes[-1])
+    return outcomes
+
+
+def _work(job: Job, device: str, resume: bool, tell: Callable[[Progress], None]) -> Outcome:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        record, error, trace = None, None, None
+        try:
+            record = run(job.recipe, job.seed, Folder(job.folder), device=device, resume=resume, watch=tell)
+        except EXPECTED as failure:
+            error = str(failure)
+        except Exception as failure:
+            error, trace = f"{type(failure).__name__}: {failure}", traceback.format_exc()
+    kept = [] if record is None else record["result"].get("warnings", [])
+    # subclasses of UserWarning come from libraries and are not for the user
+    texts = [str(w.message) for w in caught if w.category is UserWarning]
+    return Outcome(job, record, error, tuple(dict.fromkeys([*kept, *texts])), trace)
+
+
+def _side_by_side(
+    jobs: Sequence[Job], device: str, resume: bool, workers: int, threads: int, watch: Watch
+) -> list[Outcome]:
+    """A process for each job: one that crashes, or runs out of memory, takes no other along."""
+    context = multiprocessing.get_context("spawn")
+    waiting, outcomes = list(jobs), dict[Path, Outcome]()
+    running: dict[Connection, tuple[Job, BaseProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop(0)
+                ours, theirs = context.Pipe(duplex=False)
+                child = context.Process(target=_child, args=(job, device, resume, threads, theirs))
+                child.start()
+                theirs.close()  # so that the death of the child ends the pipe
+                running[ours] = (job, child)
+                watch.start(job)
+            for pipe in wait(list(running)):
+                assert isinstance(pipe, Connection)
+                job, child = running[pipe]
+                message = _receive(pipe, job, child)
+                if isinstance(message, Outcome):
+                    outcomes[job.folder] = message
+                    child.join()
+                    pipe.close()
+                    del running[pipe]
+                    watch.end(message)
+                else:
+                    watch.progress(job, message)
+    finally:
+        for _, child in running.values():
+            child.terminate()
+        for _, child in running.values():
+            child.join()
+    return [outcomes[job.folder] for job in jobs]
+
+
+def _receive(pipe: Connection, job: Job, child: BaseProcess) -> Progress | Outcome:
+    try:
+        message: Progress | Outcome = pipe.recv()
+        return message
+    except EOFError:
+        child.join()
+        code = child.exitcode or 0
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        hint = " (out of memory?)" if code == -9 else ""
+        return Outcome(job, None, f"its process {how}{hint}; --resume goes on with what it had saved.")
+
+
+def _child(job: Job, device: str, resume: bool, threads: int, pipe: Connection) -> None:
+    # Ctrl-C reaches every process of the terminal; the one that started this decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    pipe.send(_work(job, device, resume, pipe.send))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,196 @@
+"""Records to tables: one line a run, and over the seeds the mean with its 95 % interval. Pure."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Record = dict[str, Any]
+
+
+class Mean(NamedTuple):
+    """A mean over `count` values, with the half width of its 95 % interval; None for a single value."""
+
+    value: float
+    half: float | None
+    count: int
+
+    def text(self, digits: int) -> str:
+        half = "" if self.half is None else f" ± {self.half:,.{digits}f}"
+        return f"{self.value:,.{digits}f}{half}"
+
+
+class Table(NamedTuple):
+    """Words only, for a terminal or a document; every line is as long as the header."""
+
+    title: str
+    header: list[str]
+    lines: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one run of a search or a training came to; `before` is the network before the first cut, if there was one."""
+
+    seed: int
+    widths_before: tuple[int, ...] | None
+    widths: tuple[int, ...]
+    parameters_before: int | None
+    parameters: int
+    bytes: int
+    latency: float  # seconds
+    test_before: float | None
+    test: float
+
+    @classmethod
+    def of(cls, record: Record) -> "Row":
+        result = record["result"]
+        path, initial = result.get("path"), result.get("initial", {})
+        model = record["recipe"]["model"]
+        built = (*(model["channels"] if model["name"] == "convnet" else ()), *model["hidden"])
+        return cls(
+            seed=record["seed"],
+            widths_before=tuple(path[0]["widths"]) if path else None,
+            widths=tuple(path[result["chosen"]]["widths"]) if path else built,
+            parameters_before=initial.get("parameters"),
+            parameters=result["final"]["parameters"],
+            bytes=result["final"]["bytes"],
+            latency=record["timing"]["latency"]["final"],
+            test_before=initial.get("test"),
+            test=result["final"]["test"],
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed; `cell` says what sets them apart from others of the recipe."""
+
+    name: str
+    cell: str
+    records: tuple[Record, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, {self.cell}" if self.cell else self.name
+
+    @property
+    def metric(self) -> str:
+        """What the test column holds."""
+        return metric(self.records[0])
+
+    def table(self) -> Table:
+        """The runs, one a line, and their mean when there are several."""
+        if "parts" in self.records[0]["result"]:
+            return _study_table(self)
+        return _run_table(self)
+
+
+def metric(record: Record) -> str:
+    """The name of the score: accuracy for classes, R2 for values."""
+    return "accuracy" if record["task"] == "classification" else "R2"
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """Mean and half width of the 95 % t-interval:  t(0.975, n - 1) s / sqrt(n)."""
+    count = len(values)
+    centre = math.fsum(values) / count
+    if count < 2:
+        return Mean(centre, None, count)
+    from scipy.stats import t
+
+    spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (count - 1))
+    return Mean(centre, float(t.ppf(0.975, count - 1)) * spread / math.sqrt(count), count)
+
+
+def grouped(records: Iterable[Record]) -> list[Group]:
+    """Records by recipe and settings, in order of appearance, the seeds of each in order."""
+    recipes: dict[str, dict[str, list[Record]]] = {}
+    for record in records:
+        settings = json.dumps(record["recipe"], sort_keys=True)
+        recipes.setdefault(record["name"], {}).setdefault(settings, []).append(record)
+    groups = []
+    for name, cells in recipes.items():
+        labels = _labels([cell[0]["recipe"] for cell in cells.values()])
+        for label, cell in zip(labels, cells.values(), strict=True):
+            groups.append(Group(name, label, tuple(sorted(cell, key=lambda record: record["seed"]))))
+    return groups
+
+
+def widths_text(widths: Sequence[int]) -> str:
+    """300-100: the neurons of each layer."""
+    return "-".join(str(width) for width in widths)
+
+
+def _run_table(group: Group) -> Table:
+    rows = [Row.of(record) for record in group.records]
+    header = ["seed", "neurons", "parameters", "bytes", "latency, µs", f"test {group.metric}"]
+    lines = [
+        [
+            str(row.seed),
+            _change(row.widths_before, row.widths, widths_text),
+            _change(row.parameters_before, row.parameters, "{:,}".format),
+            f"{row.bytes:,}",
+            f"{row.latency * 1e6:.0f}",
+            _change(row.test_before, row.test, "{:.4f}".format),
+        ]
+        for row in rows
+    ]
+    if len(rows) > 1:
+        columns: list[tuple[Callable[[Row], float], int]] = [
+            (lambda row: sum(row.widths), 1),
+            (lambda row: row.parameters, 0),
+            (lambda row: row.bytes, 0),
+            (lambda row: row.latency * 1e6, 0),
+            (lambda row: row.test, 4),
+        ]
+        lines.append(
+            ["mean", *(mean([value(row) for row in rows]).text(digits) for value, digits in columns)]
+        )
+    return Table(group.title, header, lines)
+
+
+def _study_table(group: Group) -> Table:
+    """One line for each part of the study, in its numbers the mean over the seeds."""
+    parts = [record["result"]["parts"] for record in group.records]
+    # a part may be missing or stay without a number in some seeds, so the mean is over those that have it
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    keys = list(
+        dict.fromkeys(key for part in parts for one in part.values() for key, v in one.items() if _plain(v))
+    )
+    lines = []
+    for name in names:
+        line = [name]
+        for key in keys:
+            found = [part[name][key] for part in parts if _plain(part.get(name, {}).get(key))]
+            line.append(mean(found).text(0 if all(isinstance(v, int) for v in found) else 4) if found else "")
+        lines.append(line)
+    seeds = ", ".join(str(record["seed"]) for record in group.records)
+    return Table(f"{group.title} (seeds {seeds})", ["part", *keys], lines)
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _change(before: Any, after: Any, words: Callable[[Any], str]) -> str:
+    return words(after) if before is None else f"{words(before)} -> {words(after)}"
+
+
+def _labels(recipes: Sequence[dict[str, Any]]) -> list[str]:
+    """What each of these settings has that the others do not, as key=value."""
+    flat = [_flat(recipe) for recipe in recipes]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    absent = object()
+    apart = [k for k in keys if any(f.get(k, absent) != flat[0].get(k, absent) for f in flat[1:])]
+    return [",".join(f"{key.rpartition('.')[2]}={f[key]}" for key in apart if key in f) for f in flat]
+
+
+def _flat(tables: dict[str, Any], where: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{where}{key}.")
+        else:
+            found[f"{where}{key}"] = value
+    return found
