@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -252,7 +251,7 @@ def test_trap_08_the_weights_before_are_those_after_this_steps_cut(few):
 
 def saturated(few: Problem, **options) -> Search:
     """Too many sigmoids for learning rate 1: dead until it is small, as in the paper's right end of Fig. 3A."""
-    model = network((150,), "sigmoid", "none", "sigmoid", std=0.1)
+    model = network((500,), "sigmoid", "none", "sigmoid", std=0.1)
     return configured("zhao2017", options).start(model, online(few), few.score, chance=0.12)
 
 
@@ -271,13 +270,18 @@ def test_trap_09_a_living_start_is_not(few):
 
 
 def test_trap_09_peak_never_picks_a_dead_step(few):
-    search = saturated(few, stop=Peak(floor=4), share=0.3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        finish(search)
+    # a fitness in love with dead networks, to leave it to the rule to pass them over
+    search = saturated(few, fitness=lambda step: 1 - step.score, stop=Peak(floor=4), share=0.4)
+    while search.ended is None:
+        search.advance()
     scores = [step.score for step in search.path]
-    assert min(scores[1:]) < 0.5 * max(scores)  # there are dead steps to pass over
-    assert search.chosen.score >= 0.8 * max(scores)
+    assert max(scores[:3]) < 0.3 * max(scores)
+    choice = search.method.stop.choose(search.path)
+    assert search.path[choice.step].score >= 0.8 * max(scores)
+    assert search.method.stop.choose(search.path[:3]).step in (
+        1,
+        2,
+    )  # among the dead alone it is none the wiser
 
 
 def test_trap_09_all_dead_above_the_floor_is_refused_not_chosen():
@@ -521,7 +525,7 @@ def test_trap_16_the_unpruned_network_can_have_the_same_epochs(few):
     assert len(fitting.curve) == fitting.meter.epochs == epochs
     assert fitting.meter.steps == sum(search.meters[phase].steps for phase in search.meters) == 10 * epochs
     assert model[1].out_features == 20
-    assert fitting.summary()["validation"] > 0.8
+    assert fitting.summary()["validation"] > 0.7
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -33,7 +33,7 @@ _HOMES = {
     "load_model": "coppice.parts.blueprint",
     "save_model": "coppice.parts.blueprint",
 }
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [*_HOMES]
 
 try:
     __version__ = version("coppice")

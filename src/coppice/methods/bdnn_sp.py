@@ -348,7 +348,7 @@ class Search:
         self.choice = self.method.stop.choose(self.path)
         for text in self.choice.warnings:
             self._warn(text)
-        self._return_to(self.shelf[self.choice.step])
+        snapshot.restore(self.model, self.optimizer, self.shelf[self.choice.step])
         self.best = (self.chosen.score, snapshot.take(self.model, self.optimizer))
         if self.optimizer is not None:
             self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -377,12 +377,8 @@ class Search:
         if self.best is None or score >= self.best[0]:
             self.best = (score, snapshot.take(self.model, self.optimizer))
         if len(self.tuning) == self.method.tune_epochs:
-            self._return_to(self.best[1])
+            snapshot.restore(self.model, self.optimizer, self.best[1])
             self._set_rates(1.0)
-
-    def _return_to(self, moment: surgery.State) -> None:
-        # a copy, for the optimizer steps on in the very tensors it is given
-        snapshot.restore(self.model, self.optimizer, copy.deepcopy(moment))
 
     def _set_rates(self, factor: float) -> None:
         if self.optimizer is not None:
@@ -489,7 +485,7 @@ class Search:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._return_to(state["now"])
+        snapshot.restore(self.model, self.optimizer, state["now"])
         self.pretraining, self.seconds = list(state["pretraining"]), list(state["seconds"])
         self.path = [Step(**{**step, "widths": tuple(step["widths"])}) for step in state["path"]]
         self.ended, self.tuning, self.rates = state["ended"], list(state["tuning"]), list(state["rates"])

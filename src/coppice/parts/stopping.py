@@ -127,8 +127,8 @@ class Peak:
         warnings: tuple[str, ...] = ()
         if peak is smallest:
             warnings = (
-                f"the fitness had no interior peak: it was still rising at the smallest network allowed ({peak.neurons} "
-                f"neurons, floor {self.floor}), so the floor chose the size, not the fitness.",
+                f"the fitness had no interior peak: it was still rising at the smallest living network allowed "
+                f"({peak.neurons} neurons, floor {self.floor}), so the floor chose the size, not the fitness.",
             )
         return Choice(peak.index, f"fitness {peak.fitness:.4f} is the greatest of the path", warnings)
 
