@@ -281,6 +281,8 @@ def test_masks_equal_multiplication_by_the_mask(share, steps, kind):
             twin.get_parameter(name).mul_(mask)
     optimizer, other = (ELEMENTWISE[kind](net.parameters()) for net in (model, twin))
     masks.guard(optimizer)
+    for mine, its in zip(optimizer.param_groups, other.param_groups, strict=True):
+        its["fused"] = mine.get("fused")  # the guard chooses the fused kernel, whose rounding differs
     for _ in range(steps):
         learn(model, optimizer, steps=1)
         other.zero_grad()
@@ -289,6 +291,33 @@ def test_masks_equal_multiplication_by_the_mask(share, steps, kind):
         other.step()
     for one, two in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("make", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
+def test_the_guard_takes_the_fused_kernel_where_the_user_left_the_choice_open(make):
+    model = network()
+    masks = Masks.attach(model)
+    optimizer = make(model.parameters(), lr=0.1)
+    learn(model, optimizer)  # a state that began without it
+    guard = masks.guard(optimizer)
+    assert [group["fused"] for group in optimizer.param_groups] == [True]
+    masks.prune(half(masks), optimizer)
+    learn(model, optimizer)
+    masks.check()
+    guard.remove()
+    assert [group["fused"] for group in optimizer.param_groups] == [None]
+    learn(model, optimizer)
+
+
+@pytest.mark.parametrize("choice", [{"fused": False}, {"foreach": True}, {"foreach": False}])
+def test_the_guard_leaves_a_choice_that_the_user_made(choice):
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), **choice)
+    before = dict(optimizer.param_groups[0])
+    Masks.attach(model).guard(optimizer)
+    assert {key: optimizer.param_groups[0][key] for key in ("fused", "foreach")} == {
+        key: before[key] for key in ("fused", "foreach")
+    }
 
 
 def test_the_clipping_norm_counts_the_living_only():

@@ -183,8 +183,9 @@ class Guard:
     `refresh()`. Exchanged ones are also noticed at the next step, whose clipping may then have counted the dead.
     Gradients written by hand (`p.grad = ...`) pass by the hooks: call `masks.mute_gradients()` after writing them.
 
-    On the CPU give the optimizer `fused=True`: torch's plain sqrt takes four times longer on exact zeros, and
-    the second moments of the dead are such zeros.
+    On the CPU, Adam, AdamW and SGD are set to `fused=True` for as long as they are guarded, unless the user chose
+    `fused` or `foreach`: torch's plain sqrt takes four times longer on exact zeros, and the second moments of the
+    dead are such zeros.
     """
 
     def __init__(self, masks: Masks, optimizer: Optimizer) -> None:
@@ -197,6 +198,9 @@ class Guard:
         self._watched: list[tuple[_Slot, Parameter]] = []
         self._hooks: list[Any] = []
         self.refresh()
+        self._fused = [group for group in optimizer.param_groups if _may_fuse(optimizer, group)]
+        for group in self._fused:
+            group["fused"] = True
         self._steps = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -236,7 +240,9 @@ class Guard:
         self._unhook()
         for step in self._steps:
             step.remove()
-        self._steps, self._watched = [], []
+        for group in self._fused:
+            group["fused"] = None
+        self._steps, self._watched, self._fused = [], [], []
         self.optimizer._coppice_guard = None  # type: ignore[attr-defined]
 
     def _unhook(self) -> None:
@@ -303,6 +309,15 @@ class _Slot(NamedTuple):
 
 def _on_gradient(slot: _Slot, _parameter: Tensor) -> None:
     slot.mute()
+
+
+def _may_fuse(optimizer: Optimizer, group: dict[str, Any]) -> bool:
+    """Whether torch has a fused kernel for this group and the user left the choice open."""
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+        return False
+    chosen = group["fused"] is not None or group["foreach"] is not None or group["differentiable"]
+    on_cpu = all(p.device.type == "cpu" and p.is_floating_point() for p in group["params"])
+    return on_cpu and not chosen and not isinstance(group["lr"], Tensor)
 
 
 def _slot(model: Module, name: str) -> _Slot:
