@@ -2,41 +2,25 @@
 
 import statistics
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
+from matplotlib.figure import Figure
 from tables import CLASSES, NETS, SAMPLES, chosen, mean_curve, needs, records
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from coppice.experiments.figures import COLOURS, house_style, save
 
 FOLDER = Path(__file__).parent / "figures"
-STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "svg.hashsalt": "coppice",  # the same figure gives the same file
-    "svg.fonttype": "path",
-}
-# Okabe and Ito's colours, which the colour-blind can tell apart
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 SIZES = [5, 10, 20, 50, 100, 200, 500, 1000]
 
 
 def draw_all() -> None:
     """Every figure."""
-    FOLDER.mkdir(exist_ok=True)
-    with plt.rc_context(STYLE):
+    with house_style():
         for name, figure in {"fig3": fig3(), "fig4a": fig4a(), "fig4bc": fig4bc()}.items():
-            figure.savefig(FOLDER / f"{name}.png", dpi=120, metadata={"Software": None})
-            figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None, "Creator": None})
-            plt.close(figure)
+            save(figure, FOLDER / name)
 
 
-def fig3() -> Any:
+def fig3() -> Figure:
     """A, S, E and F against the remaining neurons, ten classes; mean over seeds."""
     titles = {
         "score": "A   validation accuracy",
@@ -44,9 +28,10 @@ def fig3() -> Any:
         "mean_weight": "C   mean weight E",
         "fitness": "D   fitness F",
     }
-    figure, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, layout="constrained")
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True)
     for axis, (key, title) in zip(axes.flat, titles.items(), strict=True):
-        for samples, colour in zip(SAMPLES, plt.cm.viridis_r([i / 6 + 0.12 for i in range(6)]), strict=True):
+        for samples, colour in zip(SAMPLES, mpl.colormaps["viridis_r"]([i / 6 + 0.12 for i in range(6)]), strict=True):
             curve = mean_curve(samples, 10, key)
             axis.plot(list(curve), list(curve.values()), color=colour, label=f"{samples:,}")
         axis.set_title(title, loc="left", fontsize=11)
@@ -59,9 +44,10 @@ def fig3() -> Any:
     return figure
 
 
-def fig4a() -> Any:
+def fig4a() -> Figure:
     """The chosen size against the number of samples, 10 and 5 classes."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     rules = ("one standard error (ours)", "published F, at least 20 neurons", "published F, no floor", "A + S")
     for axis, classes in zip(axes, CLASSES, strict=True):
         direct = [needs(samples, classes) for samples in SAMPLES]
@@ -79,9 +65,10 @@ def fig4a() -> Any:
     return figure
 
 
-def fig4bc() -> Any:
+def fig4bc() -> Figure:
     """Error while new samples are learned, learning rate 0.1; mean over seeds."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, 2)
     runs = records("zhao2017-fig4bc", "learning_rate=0.1")
     for axis, count, title in zip(
         axes, ("19200", "1200"), ("B   19,200 new samples", "C   1,200 new samples, five passes"), strict=True

@@ -6,6 +6,7 @@
 
 import argparse
 import dataclasses
+import inspect
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +16,12 @@ from typing import Any
 from scipy import stats
 
 from coppice.experiments import record
+from coppice.experiments.backprop import online_backprop
 from coppice.experiments.studies.alternatives import picked
 from coppice.experiments.studies.needed_width import needed
-from coppice.parts.fitness import AccuracyStability, PublishedFitness, Step
+from coppice.methods.bdnn_sp import Search
+from coppice.parts import fitness, scores
+from coppice.parts.fitness import AccuracyStability, PublishedFitness, Score, Step
 from coppice.parts.stopping import OneStandardError, Peak
 
 ROOT = Path(__file__).parent.parent
@@ -74,6 +78,33 @@ def chosen(rule: str, samples: int, classes: int) -> tuple[float, float, float, 
 
 def needs(samples: int, classes: int) -> int:
     return needed([run["result"]["parts"] for run in records("zhao2017-needed-width", task(samples, classes))])
+
+
+# --- where each equation stands ------------------------------------------------------------------------------
+
+EQUATIONS: tuple[tuple[str, str, Any], ...] = (
+    ("Algorithm 1", "calculate, prune, retrain, judge, repeat", Search.advance),
+    ("Algorithm 1, steps 1-4", "one iteration", Search._shrink),
+    ("Eq. 1", "I_j = sum |w_ij| + sum |w_jk|", scores.total),
+    ("", "the balanced form", scores.balanced),
+    ("Eq. 2", "A = right / all, with its standard error", Score.of),
+    ("Eq. 3, 4, 5", "p, H(p), S", fitness.stability),
+    ("Eq. 6", "E", fitness.mean_weight),
+    ("", "rho, relative change", fitness.relative_change),
+    ("Eq. 7", "F = alpha A + beta S + gamma E", PublishedFitness.__call__),
+    ("\"reaches the peak\"", "greatest F", Peak.choose),
+    ("", "one standard error", OneStandardError.choose),
+    ("\"BP\"", "back-propagation, one sample at a time", online_backprop),
+)
+
+
+def equations_table() -> Iterator[str]:
+    yield "| paper | what | line |"
+    yield "|---|---|---|"
+    for place, what, code in EQUATIONS:
+        file = Path(inspect.getsourcefile(code) or "").relative_to(ROOT)
+        line = inspect.getsourcelines(code)[1]
+        yield f"| {place} | {what} | [`{code.__qualname__}`](../../{file}#L{line}) |"
 
 
 # --- tables -------------------------------------------------------------------------------------------------
@@ -221,6 +252,7 @@ def readme_table() -> Iterator[str]:
 BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
     "README.md": {"results": readme_table},
     "docs/methods/bdnn_sp.md": {
+        "equations": equations_table,
         "fig3": fig3_table,
         "fig4a": fig4a_table,
         "fig4bc": fig4bc_table,
