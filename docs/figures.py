@@ -31,7 +31,9 @@ def fig3() -> Figure:
     figure = Figure(figsize=(10, 7), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     for axis, (key, title) in zip(axes.flat, titles.items(), strict=True):
-        for samples, colour in zip(SAMPLES, mpl.colormaps["viridis_r"]([i / 6 + 0.12 for i in range(6)]), strict=True):
+        for samples, colour in zip(
+            SAMPLES, mpl.colormaps["viridis_r"]([i / 6 + 0.12 for i in range(6)]), strict=True
+        ):
             curve = mean_curve(samples, 10, key)
             axis.plot(list(curve), list(curve.values()), color=colour, label=f"{samples:,}")
         axis.set_title(title, loc="left", fontsize=11)
@@ -48,7 +50,12 @@ def fig4a() -> Figure:
     """The chosen size against the number of samples, 10 and 5 classes."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    rules = ("one standard error (ours)", "published F, at least 20 neurons", "published F, no floor", "A + S")
+    rules = (
+        "one standard error (ours)",
+        "published F, at least 20 neurons",
+        "published F, no floor",
+        "A + S",
+    )
     for axis, classes in zip(axes, CLASSES, strict=True):
         direct = [needs(samples, classes) for samples in SAMPLES]
         axis.plot(SAMPLES, direct, "k--", marker="s", label="direct training needs")

@@ -1,7 +1,7 @@
 """Write the tables and figures of README and docs from the records in results/.
 
-    python docs/tables.py            write tables and figures
-    python docs/tables.py --check    fail when a table differs from what the records say
+python docs/tables.py            write tables and figures
+python docs/tables.py --check    fail when a table differs from what the records say
 """
 
 import argparse
@@ -77,7 +77,9 @@ def chosen(rule: str, samples: int, classes: int) -> tuple[float, float, float, 
 
 
 def needs(samples: int, classes: int) -> int:
-    return needed([run["result"]["parts"] for run in records("zhao2017-needed-width", task(samples, classes))])
+    return needed(
+        [run["result"]["parts"] for run in records("zhao2017-needed-width", task(samples, classes))]
+    )
 
 
 # --- where each equation stands ------------------------------------------------------------------------------
@@ -92,9 +94,9 @@ EQUATIONS: tuple[tuple[str, str, Any], ...] = (
     ("Eq. 6", "E", fitness.mean_weight),
     ("", "rho, relative change", fitness.relative_change),
     ("Eq. 7", "F = alpha A + beta S + gamma E", PublishedFitness.__call__),
-    ("\"reaches the peak\"", "greatest F", Peak.choose),
+    ('"reaches the peak"', "greatest F", Peak.choose),
     ("", "one standard error", OneStandardError.choose),
-    ("\"BP\"", "back-propagation, one sample at a time", online_backprop),
+    ('"BP"', "back-propagation, one sample at a time", online_backprop),
 )
 
 
@@ -135,7 +137,11 @@ def mean_curve(samples: int, classes: int, key: str) -> dict[int, float]:
 
 def fig4a_table() -> Iterator[str]:
     tasks = [(s, c) for c in CLASSES for s in SAMPLES]
-    yield "| hidden neurons | " + " | ".join(f"{s:,}, {c} cl." for s, c in tasks) + " | Spearman | median ratio |"
+    yield (
+        "| hidden neurons | "
+        + " | ".join(f"{s:,}, {c} cl." for s, c in tasks)
+        + " | Spearman | median ratio |"
+    )
     yield "|---|" + "---|" * (len(tasks) + 2)
     yardstick = [needs(*t) for t in tasks]
     yield "| **direct training needs** | " + " | ".join(str(n) for n in yardstick) + " | | |"
@@ -168,7 +174,9 @@ def fig4bc_table() -> Iterator[str]:
                 runs = records("zhao2017-fig4bc", f"learning_rate={rate}")
                 parts = [run["result"]["parts"][net] for run in runs]
                 if not all(part["reached"] for part in parts):
-                    cells.append(f"88.72 % not reached in {sum(not p['reached'] for p in parts)} of {len(parts)}")
+                    cells.append(
+                        f"88.72 % not reached in {sum(not p['reached'] for p in parts)} of {len(parts)}"
+                    )
                     continue
                 errors = [100 * part["curves"][count]["test_error"] for part in parts]
                 cells.append(f"{statistics.mean(errors):.2f} ± {statistics.stdev(errors):.2f}")
@@ -214,7 +222,11 @@ def alternatives_table(recipe: str) -> Iterator[str]:
         tests = [100 * row["test"] for row in rows]
         size = statistics.mean(row["parameters"] for row in rows)
         time = statistics.mean(a["cpu"] / b["cpu"] for a, b in zip(rows, ours, strict=True))
-        difference = "" if name == "BDNN-sp" else interval([100 * o["test"] - t for o, t in zip(ours, tests, strict=True)])
+        difference = (
+            ""
+            if name == "BDNN-sp"
+            else interval([100 * o["test"] - t for o, t in zip(ours, tests, strict=True)])
+        )
         yield (
             f"| {title} | {size:,.0f} | {statistics.mean(tests):.2f} ± {statistics.stdev(tests):.2f} "
             f"| {difference} | {time:.2f} |"
@@ -272,8 +284,12 @@ def with_block(text: str, name: str, block: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a table is out of date")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail when a table is out of date"
+    )
     check = parser.parse_args().check
     stale = []
     for file, blocks in BLOCKS.items():

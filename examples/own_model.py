@@ -1,6 +1,6 @@
 """Your own model, your own loop, your own score: the smallest network that is as good.
 
-    python examples/own_model.py
+python examples/own_model.py
 """
 
 import torch
@@ -28,6 +28,7 @@ class Net(nn.Module):
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # networks this small only wait for each other on several
     torch.manual_seed(0)
     pixels, labels = load_digits(return_X_y=True)
     x = torch.tensor(pixels / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)
@@ -63,7 +64,9 @@ def main() -> None:
     )
 
     first = found.path[0]
-    print(f"{first.widths} neurons, {first.parameters} parameters -> {found.chosen.widths}, {found.chosen.parameters}")
+    print(
+        f"{first.widths} neurons, {first.parameters} parameters -> {found.chosen.widths}, {found.chosen.parameters}"
+    )
     print(f"chosen: {found.reason}")
     print(f"validation {found.score:.3f}, test {found.test:.3f}, {found.cost['seconds']:.1f} s in all")
     save_model(found.model, "digits.safetensors", note="found by coppice")

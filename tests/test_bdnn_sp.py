@@ -337,6 +337,20 @@ def test_the_preset_is_the_papers_form_and_options_change_single_values():
     assert configured(None, {}) == BDNNSP()
 
 
+def test_a_preset_with_options_through_the_front_door(few):
+    model = mlp([64], [24], 10, "sigmoid", "none", "sigmoid")
+
+    def train(model, optimizer, epochs):
+        return sum(online_backprop(model, [(few.x, few.y)], 0.2) for _ in range(epochs))
+
+    found = find_size(
+        model, train, few.score, preset="zhao2017", share=0.5, min_width=3, stop=Budget(parameters=500)
+    )
+    assert [step.neurons for step in found.path] == [24, 12, 6]  # 65 + 10 parameters a neuron, and 10
+    assert all(step.fitness is not None for step in found.path[1:])
+    assert found.model[1].out_features == 6
+
+
 def test_an_unknown_preset_is_refused(few):
     with pytest.raises(ValueError, match="preset is 'zhao2071', but must be one of zhao2017"):
         find_size(network(), few.train, few.score, preset="zhao2071")
@@ -490,6 +504,24 @@ def test_tuning_lets_a_rate_fall_that_the_loop_only_reads(few):
     search.epoch_steps = 0  # as after a phase without a single optimizer.step()
     finish(search)
     assert rates == pytest.approx([3e-3, 2.25e-3, 1.5e-3, 0.75e-3])
+
+
+def test_a_loop_that_fails_while_tuning_leaves_the_optimizer_free(few):
+    search = few.search(network())
+    while search.choice is None:
+        search.advance()
+    plain = search.train
+
+    def fail(model, optimizer, epochs):
+        plain(model, optimizer, epochs)
+        raise KeyboardInterrupt
+
+    search.train = fail
+    with pytest.raises(KeyboardInterrupt):
+        search.advance()
+    search.optimizer.param_groups[0]["lr"] = 0.5
+    search.optimizer.step()
+    assert search.optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_tuning_keeps_the_best_weights(few):
@@ -646,23 +678,18 @@ def test_a_convolutional_chain():
 
 
 def test_global_scope_ranks_all_populations_by_their_own_means(few):
-    model = network([20, 10])
-    nn.init.constant_(model[1].weight, 0.01)
-    nn.init.constant_(model[3].weight, 1.0)
-    nn.init.constant_(model[5].weight, 1.0)
-    with torch.no_grad():
-        model[1].weight[:9] *= 0.1  # nine weak among twenty
-        model[3].weight[:3] *= 0.1  # three weak among ten
-        model[5].weight[:, :3] *= 0.1
-        model[3].weight[:, :9] *= 0.1
-    search = few.search(model, share=0.4, scope="global", importance="total")
+    def importance(model: nn.Module, population: Population) -> Tensor:
+        weak, scale = (9, 1.0) if population.incoming == "1" else (3, 1000.0)
+        values = torch.full((population.width(model),), 10 * scale)
+        values[:weak] = scale
+        return values
+
+    search = few.search(network([20, 10]), share=0.4, scope="global", importance=importance)
     search.train = lambda *_: None
     while len(search.path) < 2:
         search.advance()
-    assert search.path[1].widths == (
-        11,
-        7,
-    )  # 12 of 30 fall; in plain numbers the first layer has all the weak
+    # 12 of 30 fall: the nine weak and the three; in plain numbers the first population would lose its most, ten
+    assert search.path[1].widths == (11, 7)
 
 
 def test_no_population_loses_more_than_max_share_at_once(few):
@@ -753,34 +780,30 @@ def test_the_default_reaches_its_acceptance_over_seeds():
 
 @pytest.mark.slow
 def test_the_published_stability_peaks_between_the_ends():
-    """200 sigmoids, learning rate 1, online: S(14) > .3, S(80) < .25, S(6) < .15 in the mean of four seeds."""
-    problem, curves = digits(1350), []
+    """64-200-10 sigmoids, learning rate 1, online, 1,000 digits, 5 epochs a step: S(80) < .25, S(14) > .3, S(6) < .15.
+
+    Means of four seeds and, for where p passes 1 a single step falls to .1, of the sizes within 20 %.
+    """
+    problem, found = digits(1000), {80: [], 14: [], 6: []}
     score = per_sample_score("classification", problem.x_val, problem.y_val)
+
+    def train(model, optimizer, epochs):
+        for _ in range(epochs):
+            order = torch.randperm(len(problem.y))
+            online_backprop(model, [(problem.x[order], problem.y[order])], 1.0)
+
     for seed in range(4):
         torch.manual_seed(seed)
         model = mlp([64], [200], 10, "sigmoid", "none", "sigmoid")
         for layer in (model[1], model[3]):
             nn.init.normal_(layer.weight, std=0.1)
             nn.init.zeros_(layer.bias)
-
-        def train(model, optimizer, epochs):
-            for _ in range(epochs):
-                order = torch.randperm(len(problem.y))
-                online_backprop(model, [(problem.x[order], problem.y[order])], 1.0)
-
-        search = configured("zhao2017", {"stop": Peak(floor=4)}).start(model, train, score)
-        while search.ended is None:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(search, "_warn", lambda text: None)  # p > 1 is what makes the peak
-                search.advance()
-        widths = [step.neurons for step in search.path]
-        curves.append(
-            [
-                search.path[min(range(1, len(widths)), key=lambda i, n=n: abs(widths[i] - n))].stability
-                for n in (80, 14, 6)
-            ]
-        )
-    large, middle, small = np.mean(curves, axis=0)
-    assert middle > 0.3
-    assert large < 0.25
-    assert small < 0.15
+        search = configured("zhao2017", {"retrain_epochs": 5}).start(model, train, score)
+        with pytest.warns(UserWarning, match=r"p of Eq\. 3 is above 1|no interior peak"):
+            finish(search)
+        for size, values in found.items():
+            near = [step for step in search.path[1:] if abs(step.neurons - size) <= 0.2 * size]
+            values += [step.stability for step in near]
+    assert np.mean(found[80]) < 0.25
+    assert np.mean(found[14]) > 0.3
+    assert np.mean(found[6]) < 0.15

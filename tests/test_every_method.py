@@ -21,7 +21,9 @@ TINY = {
     "model": {"hidden": [16, 12]},
     "training": {"epochs": 4, "batch": 20, "learning_rate": 0.01},
 }
-SHORT = {"bdnn-sp": {"pretrain_epochs": 2, "plateau": 0, "retrain_steps": 0, "tune_epochs": 2, "min_width": 4}}
+SHORT = {
+    "bdnn-sp": {"pretrain_epochs": 2, "plateau": 0, "retrain_steps": 0, "tune_epochs": 2, "min_width": 4}
+}
 # A method without a paper needs no card, twin or recipe: it is what the others are held against.
 PAPERS = sorted(set(CATALOGUE) - {"dense"})
 every_method = pytest.mark.parametrize("name", sorted(CATALOGUE))
@@ -75,7 +77,9 @@ def test_another_seed_is_another_run(name: str, splits: Splits) -> None:
 
 
 @every_method
-def test_stopped_after_any_unit_it_goes_on_to_the_same_bits(name: str, splits: Splits, tmp_path: Path) -> None:
+def test_stopped_after_any_unit_it_goes_on_to_the_same_bits(
+    name: str, splits: Splits, tmp_path: Path
+) -> None:
     whole = start(name, splits)
     units = 0
     while whole.advance():

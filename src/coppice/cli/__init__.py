@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return INTERRUPTED
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             return FAILED
         except (ValueError, FileNotFoundError, FileExistsError) as error:
             return _complain(error, BAD_INPUT)

@@ -1,6 +1,5 @@
 """coppice compact"""
 
-import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +42,7 @@ def compact(
     import torch
 
     from coppice.cli import terminal
+    from coppice.cli.timing import latencies
     from coppice.parts import storage
     from coppice.parts.blueprint import load_model, save_model
     from coppice.parts.surgery import compact as cut_dead
@@ -57,9 +57,11 @@ def compact(
     removed = cut_dead(model).removed
     save_model(model, target, **notes)
     example = _example(before, notes.get("input"))
+    both = (before, model)
+    times = ["unknown input"] * 2 if example is None else [f"{t * 1e6:.0f}" for t in latencies(both, example)]
     lines = [
-        [name, f"{count_parameters(network):,}", f"{_saved_bytes(network, notes):,}", _latency(network, example)]
-        for name, network in (("before", before), ("after", model))
+        [name, f"{count_parameters(network):,}", f"{_saved_bytes(network, notes):,}", time]
+        for name, network, time in zip(("before", "after"), both, times, strict=True)
     ]
     terminal.print_table("", ["", "parameters", "bytes on disk", "latency, µs"], lines)
     if not checkpoint.is_dir():
@@ -119,10 +121,3 @@ def _example(model: "nn.Module", shape: list[int] | None) -> "Tensor | None":
         if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
             return None
     return None
-
-
-def _latency(model: "nn.Module", example: "Tensor | None") -> str:
-    from coppice.parts.cost import latency
-
-    seconds = math.nan if example is None else latency(model, example)
-    return "unknown input" if math.isnan(seconds) else f"{seconds * 1e6:.0f}"

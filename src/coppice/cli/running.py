@@ -32,9 +32,7 @@ def run(
         typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a value of the recipe; repeatable."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="One run for each: 0-4, or 0,2,5.")] = "0",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the runs.", show_default="runs/RECIPE")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the runs.", show_default="runs/RECIPE")] = None,
     device: Annotated[Device, typer.Option(help="auto takes the GPU if there is one.")] = Device.auto,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with interrupted runs; keep finished ones.")
@@ -92,7 +90,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def find_device(asked: Device) -> str:
-    """"cpu" or "cuda". Raises ValueError for a GPU that is not there."""
+    """ "cpu" or "cuda". Raises ValueError for a GPU that is not there."""
     import torch
 
     there = torch.cuda.is_available()

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+LONGEST = 80  # letters of a figure's name
+
 
 def list_() -> None:
     """Recipes, methods, presets and data sets that coppice knows."""
@@ -23,7 +25,8 @@ def list_() -> None:
     terminal.print_table("recipes: coppice run NAME", ["name", "about"], recipes)
     # the first line of a method's file says what it does
     methods = [
-        (name, (sys.modules[kind.__module__].__doc__ or "").split("\n")[0]) for name, kind in CATALOGUE.items()
+        (name, (sys.modules[kind.__module__].__doc__ or "").split("\n")[0])
+        for name, kind in CATALOGUE.items()
     ]
     terminal.print_table("methods: --set method.name=NAME", ["name", "about"], methods)
     usual = BDNNSP()
@@ -44,7 +47,8 @@ def list_() -> None:
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Record files, or folders searched for record.json.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Record files, or folders searched for record.json."),
     ],
     figures: Annotated[
         Path | None, typer.Option(help="Folder for a picture of every search, as PNG and SVG.")
@@ -109,9 +113,7 @@ def _records(runs: list[Path]) -> list[dict[str, Any]]:
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
     """train=600 before train=1200."""
-    return [
-        (int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", str(path))
-    ]
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", str(path))]
 
 
 def _draw(groups: list[Any], folder: Path) -> None:
@@ -123,12 +125,12 @@ def _draw(groups: list[Any], folder: Path) -> None:
     taken: set[str] = set()
     for group in groups:
         for record in group.records:
-            name = re.sub(r"[^\w.=-]+", "_", "-".join([*filter(None, (group.name, group.cell)), str(record["seed"])]))
-            while name in taken:
-                name += "+"
-            taken.add(name)
-            if record["result"].get("path"):
-                png, svg = save(search_figure(record), folder / name)
-                print(f"figure: {png}, {svg.name}")
-            else:
+            if not record["result"].get("path"):
                 print(f"no figure of {group.title}, seed {record['seed']}: it searched no size")
+                continue
+            name = re.sub(r"[^\w.=-]+", "_", "-".join([*group.title.split(", ", 1), str(record["seed"])]))
+            if len(name) > LONGEST or name in taken:
+                name = f"{group.name}-{record['seed']}-{record['fingerprint'][:8]}"
+            taken.add(name)
+            png, svg = save(search_figure(record), folder / name)
+            print(f"figure: {png}, {svg.name}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # these import torch
     from coppice.experiments.batch import Job, Outcome, Watch
 
 WIDE = 1000  # columns when nobody's window limits them
-NUMBER = re.compile(r"[-+\d.,±e ]*$")
+NUMBER = re.compile(r"[-+\d.,±e> ]*$")
 ALIKE = 40  # warnings that begin alike differ only in their numbers
 
 
@@ -31,13 +31,16 @@ def console() -> Console:
 def print_table(title: str, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     """Print a table; columns of numbers to the right."""
     lines = list(lines)
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    screen = console()
+    if title:
+        screen.print(Text(title, style="bold"))
+    table = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(header):
         numeric = all(NUMBER.match(line[number]) for line in lines)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for line in lines:
         table.add_row(*line, style="bold" if line[0] == "mean" else None)
-    console().print(table)
+    screen.print(table)
 
 
 def print_groups(groups: Iterable["report.Group"]) -> None:

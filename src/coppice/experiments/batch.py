@@ -5,10 +5,10 @@ import signal
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def run_all(
     if workers > 1 and len(jobs) > 1:
         return _side_by_side(jobs, device, resume, workers, threads, watch)
     outcomes = []
-    with _threads(threads):
+    with cpu_threads(threads):
         for job in jobs:
             watch.start(job)
             outcomes.append(_work(job, device, resume, lambda progress, j=job: watch.progress(j, progress)))  # type: ignore[misc]
@@ -125,7 +125,7 @@ def _side_by_side(
     """A process for each job: one that crashes, or runs out of memory, takes no other along."""
     context = multiprocessing.get_context("spawn")
     waiting, outcomes = list(jobs), dict[Path, Outcome]()
-    running: dict[Connection, tuple[Job, BaseProcess]] = {}
+    running: dict[Connection, tuple[Job, SpawnProcess]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -156,7 +156,7 @@ def _side_by_side(
     return [outcomes[job.folder] for job in jobs]
 
 
-def _receive(pipe: Connection, job: Job, child: BaseProcess) -> Progress | Outcome:
+def _receive(pipe: Connection, job: Job, child: SpawnProcess) -> Progress | Outcome:
     try:
         message: Progress | Outcome = pipe.recv()
         return message
@@ -172,11 +172,14 @@ def _child(job: Job, device: str, resume: bool, threads: int, pipe: Connection) 
     # Ctrl-C reaches every process of the terminal; the one that started this decides
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    pipe.send(_work(job, device, resume, pipe.send))
+    outcome = _work(job, device, resume, pipe.send)
+    with suppress(BrokenPipeError):  # nobody listens any more; what was saved can be resumed
+        pipe.send(outcome)
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def cpu_threads(count: int) -> Iterator[None]:
+    """torch with so many threads, for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -15,7 +15,7 @@ from coppice.experiments.report import metric, widths_text
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#7F7F7F"
-STYLE = {
+STYLE: Any = {
     "font.size": 10.0,
     "axes.titlesize": 11.0,
     "axes.spines.top": False,
@@ -43,9 +43,11 @@ def search_figure(record: dict[str, Any]) -> Figure:
     """
     path = record["result"].get("path")
     if not path:
-        raise ValueError(f"{record['name']}, seed {record['seed']}: no path of sizes, so there is no picture of one.")
+        raise ValueError(
+            f"{record['name']}, seed {record['seed']}: no path of sizes, so there is no picture of one."
+        )
     with house_style():
-        figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+        figure = Figure(figsize=(9.6, 4.8), layout="constrained")
         left, right = figure.subplots(1, 2)
         _draw_scores(left, record, path)
         _draw_widths(right, record, path)
@@ -68,7 +70,9 @@ def _draw_scores(axes: Axes, record: dict[str, Any], path: list[dict[str, Any]])
     scores = [step["score"] for step in path]
     chosen, plateau = record["result"]["chosen"], record["result"]["plateau"]
     if plateau:
-        axes.axvspan(*plateau, color=COLOURS[2], alpha=0.12, lw=0, label="within one standard error of the best")
+        axes.axvspan(
+            *plateau, color=COLOURS[2], alpha=0.12, lw=0, label="within one standard error of the best"
+        )
     if path[0]["error"] is not None:
         low = [s["score"] - s["error"] for s in path]
         high = [s["score"] + s["error"] for s in path]
@@ -88,7 +92,7 @@ def _draw_scores(axes: Axes, record: dict[str, Any], path: list[dict[str, Any]])
     axes.set_xlim(max(sizes) * 1.1, min(sizes) / 1.1)  # the network grows smaller from left to right
     _plain_log_ticks(axes.xaxis)
     axes.set(xlabel="neurons, after each cut", ylabel=f"validation {metric(record)}")
-    axes.legend(loc="best" if len(path) < 4 else "lower left")
+    _legend_below(axes)
 
 
 def _draw_widths(axes: Axes, record: dict[str, Any], path: list[dict[str, Any]]) -> None:
@@ -109,7 +113,12 @@ def _draw_widths(axes: Axes, record: dict[str, Any], path: list[dict[str, Any]])
     _plain_log_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=f"cuts (chosen: {widths_text(path[chosen]['widths'])})", ylabel="neurons in the layer")
-    axes.legend(loc="best", ncols=1 + len(layers) // 6)
+    _legend_below(axes)
+
+
+def _legend_below(axes: Axes) -> None:
+    # outside, where it hides no curve
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def _plain_log_ticks(axis: Any) -> None:

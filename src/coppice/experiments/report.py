@@ -10,11 +10,11 @@ Record = dict[str, Any]
 
 
 class Mean(NamedTuple):
-    """A mean over `count` values, with the half width of its 95 % interval; None for a single value."""
+    """A mean over so many runs, with the half width of its 95 % interval; None for a single value."""
 
     value: float
     half: float | None
-    count: int
+    runs: int
 
     def text(self, digits: int) -> str:
         half = "" if self.half is None else f" ± {self.half:,.{digits}f}"
@@ -104,9 +104,12 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:
-    """Records by recipe and settings, in order of appearance, the seeds of each in order."""
+    """Records by recipe and settings, in order of appearance, the seeds of each in order.
+
+    The same run found twice counts once: it would make the interval too narrow.
+    """
     recipes: dict[str, dict[str, list[Record]]] = {}
-    for record in records:
+    for record in {record["fingerprint"]: record for record in records}.values():
         settings = json.dumps(record["recipe"], sort_keys=True)
         recipes.setdefault(record["name"], {}).setdefault(settings, []).append(record)
     groups = []

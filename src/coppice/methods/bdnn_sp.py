@@ -3,6 +3,7 @@
 Zhao, Zhang, Zeng, Xu: Towards a Brain-inspired Developmental Neural Network by Adaptive Synaptic Pruning,
 ICONIP 2017, doi 10.1007/978-3-319-70093-9_19. The card, docs/methods/bdnn_sp.md, maps its equations to the lines
 below and lists every deviation. Algorithm 1 is `Search.advance`.
+(Over the 250 lines: one paper, one file; a good half is what a user reads, the options, the result, the front door.)
 """
 
 import copy
@@ -13,13 +14,13 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from coppice.contract import Progress
 from coppice.parts import snapshot, surgery
 from coppice.parts.cost import Meter, forward_flops
+from coppice.parts.culling import survivors
 from coppice.parts.fitness import (
     AccuracyStability,
     Fitness,
@@ -268,7 +269,8 @@ class Search:
     def _shrink(self) -> None:
         method = self.method
         for population, kept in self._kept().items():  # steps 1 and 2
-            surgery.keep_neurons(self.model, population, kept, self.optimizer)
+            if len(kept) < population.width(self._inner):
+                surgery.keep_neurons(self.model, population, kept, self.optimizer)
         pruned = [
             weight.detach().clone() for weight in self._weights()
         ]  # w_p: after this cut, kept synapses only
@@ -280,7 +282,7 @@ class Search:
 
     def _kept(self) -> dict[Population, Tensor]:
         """Which neurons of each population stay: all but the least important, ties cut in order of position."""
-        method, kept = self.method, {}
+        method = self.method
         rank = IMPORTANCES[method.importance] if isinstance(method.importance, str) else method.importance
         importance = {p: rank(self._inner, p).double().cpu() for p in self.populations}
         for population, values in importance.items():
@@ -290,13 +292,10 @@ class Search:
                     f"but has shape {list(values.shape)} and {int((~values.isfinite()).sum())} that are not finite. If "
                     "the weights are not finite, training has diverged: lower the learning rate."
                 )
-        doomed = (_doom_globally if method.scope == "global" else _doom_locally)(importance, method)
-        for population, values in importance.items():
-            alive = torch.ones(len(values), dtype=torch.bool)
-            alive[doomed[population]] = False
-            if not alive.all():
-                kept[population] = alive.nonzero().flatten()
-        return kept
+        kept = survivors(
+            list(importance.values()), method.share, method.scope, method.max_share, method.min_width
+        )
+        return dict(zip(importance, kept, strict=True))
 
     def _judge(self, before: list[Tensor] | None) -> None:
         """Add the present network to the path, and a copy of it, its optimizer and the random states to the shelf."""
@@ -369,9 +368,11 @@ class Search:
             self.optimizer is not None and total
         ):  # 0 when the loop only reads the rate, as online_backprop does
             handle = self.optimizer.register_step_post_hook(decay)
-        self._run("tune", 1)
-        if handle is not None:
-            handle.remove()
+        try:
+            self._run("tune", 1)
+        finally:
+            if handle is not None:
+                handle.remove()
         score = Score.of(self.score(self.model)).value
         self.tuning.append(score)
         if self.best is None or score >= self.best[0]:
@@ -502,37 +503,3 @@ class Search:
         ):  # once is enough
             self.warnings.append(text)
             warnings.warn(text, stacklevel=3)
-
-
-def _doom_globally(importance: dict[Population, Tensor], method: BDNNSP) -> dict[Population, list[int]]:
-    """The weakest of all populations together, each measured by its population's mean."""
-    room = {p: _room(len(v), method) for p, v in importance.items()}
-    queue = [
-        (float(v), p, j)
-        for p, values in importance.items()
-        for j, v in enumerate(values / values.abs().mean().clamp_min(1e-300))
-    ]
-    wanted = max(1, round(method.share * len(queue)))
-    doomed: dict[Population, list[int]] = {p: [] for p in importance}
-    for _, population, neuron in sorted(
-        queue, key=lambda entry: entry[0]
-    ):  # stable: ties in order of position
-        if wanted and room[population]:
-            doomed[population].append(neuron)
-            room[population] -= 1
-            wanted -= 1
-    return doomed
-
-
-def _doom_locally(importance: dict[Population, Tensor], method: BDNNSP) -> dict[Population, list[int]]:
-    doomed = {}
-    for population, values in importance.items():
-        count = min(max(1, round(method.share * len(values))), len(values) - method.min_width)
-        doomed[population] = values.sort(stable=True).indices[: max(0, count)].tolist()
-    return doomed
-
-
-def _room(width: int, method: BDNNSP) -> int:
-    """How many neurons a population may lose in one step."""
-    most = max(1, round(max(method.max_share, method.share) * width))
-    return max(0, min(most, width - method.min_width))

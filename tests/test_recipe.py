@@ -1,0 +1,134 @@
+"""Recipes: every wrong key, type and form is refused by name; what is right arrives in its dataclass."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coppice.experiments.recipe import Recipe, from_tables, load, names, with_value
+from coppice.methods import BDNNSP, Dense
+from coppice.methods.bdnn_sp import PRESETS
+from coppice.parts.fitness import PublishedFitness
+from coppice.parts.stopping import Budget, Tolerance
+
+
+def test_every_recipe_that_comes_along_loads_and_says_what_it_is_about() -> None:
+    assert len(names()) >= 5
+    for name in names():
+        recipe = load(name)
+        assert recipe.name == name
+        assert len(recipe.about) > 10
+        cells = list(recipe.cells())
+        assert all(isinstance(cell, Recipe) and not cell.sweep for _, cell in cells)
+        assert len({label for label, _ in cells}) == len(cells)
+
+
+def test_tables_arrive_in_their_dataclasses() -> None:
+    recipe = from_tables(
+        "mine",
+        {
+            "data": {"name": "digits", "validation": 300},
+            "model": {"hidden": [7, 5]},
+            "training": {"learning_rate": 1, "batch": 16},
+            "method": {"share": 0.3, "stop": {"name": "tolerance", "loss": 0.01}, "fitness": "published"},
+        },
+    )
+    assert recipe.data.validation == 300
+    assert recipe.model.hidden == (7, 5)
+    assert (recipe.training.learning_rate, recipe.training.batch) == (1.0, 16)
+    assert recipe.method == BDNNSP(share=0.3, stop=Tolerance(0.01), fitness=PublishedFitness())
+
+
+def test_a_preset_is_changed_by_single_values() -> None:
+    method = from_tables("mine", {"method": {"preset": "zhao2017", "share": 0.5}}).method
+    assert isinstance(method, BDNNSP)
+    assert method.share == 0.5
+    assert method.importance == PRESETS["zhao2017"].importance == "total"
+    assert from_tables("mine", {"method": {"name": "dense"}}).method == Dense()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("method.share", "table.key=value"),
+        ("share=0.3", "table.key=value"),
+        ("methd.share=0.3", "did you mean 'method'"),
+        ("method.shar=0.3", "did you mean 'share'"),
+        ("method.share=[", "method.share"),
+        ("method.share=much", "method.share is 'much'"),
+        ("method.share=1.5", "share is 1.5"),
+        ("method.name=bdn-sp", "did you mean 'bdnn-sp'"),
+        ("method.preset=zhao", "did you mean 'zhao2017'"),
+        ("method.stop=peek", "did you mean 'peak'"),
+        ("method.stop.loss=1", "must be a name"),
+        ("method=3", "table.key=value"),
+        ("training.batch=0", "batch is 0"),
+        ("training.batch=2.5", "training.batch is 2.5"),
+        ("training.optimizer=adamm", "training.optimizer is 'adamm'"),
+        ("model.hidden=[]", "hidden is empty"),
+        ("model.hidden=40", "model.hidden is 40"),
+        ("model.hidden.first=40", "'hidden' is a value, not a table"),
+        ("data.name=digit", "Did you mean 'digits'"),
+        ("data.path=a.csv", "path = 'a.csv' has no meaning for 'digits'"),
+        ("sweep.batch=[1]", "not of the form table.key"),
+        ("sweep.training.batch=3", "sweep"),
+        ("sweep.training.batch=[8, 0]", "batch is 0"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_name(override: str, says: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is compared below
+        load("bdnn-digits", [override])
+    assert says in str(refused.value)
+
+
+def test_unknown_recipes_files_and_bad_toml_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean 'bdnn-digits'"):
+        load("bdnn-digit")
+    with pytest.raises(FileNotFoundError, match=r"no recipe file .*nowhere\.toml"):
+        load(str(tmp_path / "nowhere.toml"))
+    (tmp_path / "bad.toml").write_text("[model\nhidden = 3")
+    with pytest.raises(ValueError, match=r"bad\.toml is not valid TOML"):
+        load(str(tmp_path / "bad.toml"))
+    with pytest.raises(ValueError, match=r"model is 3, but must be a table"):
+        from_tables("mine", {"model": 3})
+
+
+def test_a_file_of_the_users_is_named_after_its_stem(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('about = "a recipe of my own"\n[method]\nname = "dense"\n')
+    recipe = load(str(tmp_path / "mine.toml"), ["data.train = 200", "model.activation=tanh"])
+    assert (recipe.name, recipe.about) == ("mine", "a recipe of my own")
+    assert (recipe.data.train, recipe.model.activation) == (200, "tanh")
+
+
+def test_a_sweep_makes_a_cell_of_every_combination() -> None:
+    recipe = load("bdnn-digits", ["sweep.training.batch=[16,32]", "sweep.method.share=[0.1,0.2,0.3]"])
+    cells = dict(recipe.cells())
+    assert list(cells)[:2] == ["batch=16,share=0.1", "batch=16,share=0.2"]
+    assert len(cells) == 6
+    last = cells["batch=32,share=0.3"]
+    assert isinstance(last.method, BDNNSP)
+    assert (last.training.batch, last.method.share) == (32, 0.3)
+    assert [label for label, _ in load("bdnn-digits").cells()] == [""]
+
+
+def test_a_recipe_can_be_sent_to_another_process() -> None:
+    recipe = load("bdnn-digits", ['method.stop={name="budget", parameters=900}'])
+    assert isinstance(recipe.method, BDNNSP)
+    assert recipe.method.stop == Budget(900)
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+
+
+@given(
+    st.dictionaries(st.sampled_from("ab"), st.dictionaries(st.sampled_from("xy"), st.integers())),
+    st.integers(),
+)
+def test_with_value_changes_one_key_and_leaves_the_original_alone(tables, value) -> None:  # type: ignore[no-untyped-def]
+    before = {key: dict(table) for key, table in tables.items()}
+    after = with_value(tables, "a.x", value)
+    assert tables == before
+    assert after["a"]["x"] == value
+    for table, inner in before.items():
+        for key, old in inner.items():
+            assert (table, key) == ("a", "x") or after[table][key] == old
