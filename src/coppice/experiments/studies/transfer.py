@@ -3,6 +3,8 @@
 Every network first learns the same samples up to the same accuracy, then learns new ones; its error is followed.
 """
 
+import copy
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +16,6 @@ from coppice.data import Split
 from coppice.experiments.backprop import online_backprop
 from coppice.experiments.studies.parts import Part, Parts
 from coppice.experiments.studies.setting import Setting
-from coppice.methods.bdnn_sp import BDNNSP
 from coppice.parts import surgery
 from coppice.parts.fitness import Score
 from coppice.parts.neurons import populations
@@ -76,15 +77,21 @@ class _Study:
 
     def learned(self, width: int | None, importance: str) -> tuple[nn.Module, int]:
         """The large network at the accuracy; or cut from there to `width` and brought back to it."""
-        model = self.setting.model()
-        seen = self._reach(model)
+        large, seen = self._large
+        model = copy.deepcopy(large)
         if width is not None and seen <= self.options.limit:
+            torch.manual_seed(self.setting.seed)  # for a random ranking, whatever was done before
             (population,) = populations(model)
-            values = IMPORTANCES[BDNNSP(importance=importance).importance](model, population)  # type: ignore[index]
+            values = IMPORTANCES[importance](model, population)
             kept = values.sort(descending=True, stable=True).indices[:width].sort().values
             surgery.keep_neurons(model, population, kept)
             seen = self._reach(model)
         return model, seen
+
+    @functools.cached_property
+    def _large(self) -> tuple[nn.Module, int]:
+        model = self.setting.model()
+        return model, self._reach(model)
 
     def follow(self, start: tuple[nn.Module, int]) -> dict[str, Any]:
         """Error on validation data while new samples are learned, each count from the same starting state."""
