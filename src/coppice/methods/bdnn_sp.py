@@ -271,9 +271,7 @@ class Search:
         for population, kept in self._kept().items():  # steps 1 and 2
             if len(kept) < population.width(self._inner):
                 surgery.keep_neurons(self.model, population, kept, self.optimizer)
-        pruned = [
-            weight.detach().clone() for weight in self._weights()
-        ]  # w_p: after this cut, kept synapses only
+        pruned = [weight.clone() for weight in self._weights()]  # w_p: after this cut, the kept synapses only
         missing = -(-method.retrain_steps // self.epoch_steps) if self.epoch_steps else 0
         self._run("shrink", max(method.retrain_epochs, missing))  # step 3
         self._judge(pruned)  # step 4
@@ -364,9 +362,8 @@ class Search:
 
         handle = None
         self._set_rates(1 - len(self.tuning) / self.method.tune_epochs)
-        if (
-            self.optimizer is not None and total
-        ):  # 0 when the loop only reads the rate, as online_backprop does
+        # total is 0 when the loop only reads the rate, as online_backprop does
+        if self.optimizer is not None and total:
             handle = self.optimizer.register_step_post_hook(decay)
         try:
             self._run("tune", 1)
@@ -498,8 +495,7 @@ class Search:
             self.shelf.update(state["shelf"])
 
     def _warn(self, text: str) -> None:
-        if not any(
-            NUMBER.sub("", text) == NUMBER.sub("", known) for known in self.warnings
-        ):  # once is enough
+        known = [NUMBER.sub("", warning) for warning in self.warnings]
+        if NUMBER.sub("", text) not in known:  # once is enough, whatever its numbers
             self.warnings.append(text)
             warnings.warn(text, stacklevel=3)
