@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits, make_friedman1
+from sklearn.datasets import make_friedman1
 from torch import Tensor, nn
 
 from coppice.experiments.backprop import online_backprop
@@ -23,59 +23,8 @@ from coppice.parts.fitness import PublishedFitness, Score
 from coppice.parts.neurons import Population
 from coppice.parts.stopping import Budget, Peak, Tolerance
 from coppice.parts.surgery import count_parameters
+from problems import QUICK, Problem, digits
 from reference import bdnn_sp as slow
-
-QUICK = {"pretrain_epochs": 2, "plateau": 0, "retrain_epochs": 1, "retrain_steps": 0, "tune_epochs": 2}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Problem(NamedTuple):
-    """Data and how to learn it: what a user brings."""
-
-    x: Tensor
-    y: Tensor
-    x_val: Tensor
-    y_val: Tensor
-    x_test: Tensor
-    y_test: Tensor
-
-    def train(self, model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> None:
-        model.train()
-        for _ in range(epochs):
-            for part in torch.randperm(len(self.y)).split(32):
-                optimizer.zero_grad()
-                F.cross_entropy(model(self.x[part]), self.y[part]).backward()
-                optimizer.step()
-
-    @torch.no_grad()
-    def score(self, model: nn.Module) -> Tensor:
-        model.eval()
-        return (model(self.x_val).argmax(1) == self.y_val).float()
-
-    @torch.no_grad()
-    def test(self, model: nn.Module) -> float:
-        model.eval()
-        return (model(self.x_test).argmax(1) == self.y_test).float().mean().item()
-
-    def search(self, model: nn.Module, **options) -> Search:
-        optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-        return configured(None, QUICK | options).start(model, self.train, self.score, optimizer)
-
-
-def digits(train: int, validation: int = 300, images: bool = False) -> Problem:
-    x, y = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(y))
-    x, y = torch.tensor(x[order] / 16, dtype=torch.float32), torch.tensor(y[order])
-    x = x.reshape(-1, 1, 8, 8) if images else x
-    end = train + validation
-    return Problem(x[:train], y[:train], x[train:end], y[train:end], x[end:], y[end:])
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,10 @@
 import copy
 import dataclasses
 import math
-from typing import NamedTuple
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from coppice.contract import Task
@@ -24,48 +21,14 @@ from coppice.parts.fitness import PublishedFitness, Step, mean_weight, relative_
 from coppice.parts.neurons import populations
 from coppice.parts.stopping import Budget, OneStandardError, Peak
 from coppice.parts.surgery import keep_neurons
+from problems import Problem, digits
 
 QUICK = {"pretrain_epochs": 2, "plateau": 0, "retrain_epochs": 1, "retrain_steps": 0, "tune_epochs": 1}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Problem(NamedTuple):
-    x: Tensor
-    y: Tensor
-    x_val: Tensor
-    y_val: Tensor
-
-    def batches(self, epoch: int):
-        order = torch.randperm(len(self.y), generator=torch.Generator().manual_seed(epoch))
-        return [(self.x[part], self.y[part]) for part in order.split(32)]
-
-    def train(self, model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> None:
-        model.train()
-        for _ in range(epochs):
-            for part in torch.randperm(len(self.y)).split(32):
-                optimizer.zero_grad()
-                F.cross_entropy(model(self.x[part]), self.y[part]).backward()
-                optimizer.step()
-
-    @torch.no_grad()
-    def score(self, model: nn.Module) -> Tensor:
-        model.eval()
-        return (model(self.x_val).argmax(1) == self.y_val).float()
-
-
 @pytest.fixture(scope="module")
 def few() -> Problem:
-    x, y = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(y))
-    x, y = torch.tensor(x[order] / 16, dtype=torch.float32), torch.tensor(y[order])
-    return Problem(x[:320], y[:320], x[320:620], y[320:620])
+    return digits(320)
 
 
 def network(hidden=(20,), activation="relu", norm="none", output="linear", std=None) -> nn.Sequential:
@@ -410,6 +373,24 @@ def test_trap_12_wrappers_that_hold_the_old_tensors_are_refused(few):
     model = network()
     with pytest.raises(ValueError, match=r"holds the old tensors: cut `model\.module`"):
         begun(few, nn.DataParallel(model))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch._dynamo.*")
+def test_trap_12_a_compiled_model_shrinks_and_goes_on_being_compiled(few):
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    plain, other = finish(begun(few, share=0.1)), network()
+    search = begun(few, torch.compile(other, backend=backend), share=0.1)
+    finish(search)
+    sizes = [step.parameters for step in search.path]
+    assert sizes == [step.parameters for step in plain.path]  # nothing else changes
+    assert len(sizes) > 9  # more sizes than torch compiles of one function before it gives up
+    assert search.summary()["training_flops"] == plain.summary()["training_flops"]
+    assert len(compiled) >= len(sizes)
 
 
 def test_trap_12_tied_weights_are_not_cut(few):

@@ -118,10 +118,14 @@ def test_a_meter_follows_a_cut():
     assert meter.flops == 6 * (4 * 6 + 6 * 1) + 6 * (4 * 2 + 2 * 1)
 
 
-def test_a_meter_warns_that_compiled_code_runs_past_it():
-    model = torch.compile(nn.Linear(2, 3), backend="eager")
-    with (
-        pytest.warns(UserWarning, match="operations of a compiled model are not counted"),
-        Meter().running(model, None, 1),
-    ):
-        pass
+def test_a_meter_counts_the_samples_of_a_compiled_model():
+    model, meter = torch.compile(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), backend="eager"), Meter()
+    with meter.running(model, None, 1):
+        model(torch.ones(5, 2))
+        model(torch.ones(4, 2))
+        model.eval()
+        model(torch.ones(9, 2))  # not training
+    assert meter.flops == 6 * 9 * 2 * 3
+    model.train()
+    model(torch.ones(5, 2))  # no longer measured
+    assert meter.flops == 6 * 9 * 2 * 3

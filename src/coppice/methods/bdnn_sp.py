@@ -14,6 +14,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -271,6 +272,8 @@ class Search:
         for population, kept in self._kept().items():  # steps 1 and 2
             if len(kept) < population.width(self._inner):
                 surgery.keep_neurons(self.model, population, kept, self.optimizer)
+        if self._inner is not self.model:
+            torch.compiler.reset()  # each size is a new graph, and after eight of them torch gives up compiling
         pruned = [weight.clone() for weight in self._weights()]  # w_p: after this cut, the kept synapses only
         missing = -(-method.retrain_steps // self.epoch_steps) if self.epoch_steps else 0
         self._run("shrink", max(method.retrain_epochs, missing))  # step 3

@@ -2,7 +2,6 @@
 
 import statistics
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,13 +58,11 @@ class Meter:
         """Measure `epochs` of training by somebody's loop.
 
         Operations: forward passes in training mode are counted at each Linear and Conv, and the backward pass as
-        twice the forward, the usual convention. Compiled code runs past the counting; a warning says so.
+        twice the forward, the usual convention. A compiled model is left as it is: hooks inside would break its
+        graph, so its samples are counted, times the operations of the first of them.
         """
-        if unwrap(model) is not model:
-            warnings.warn(
-                "the operations of a compiled model are not counted: count them yourself, or train it uncompiled.",
-                stacklevel=3,
-            )
+        inner = unwrap(model)
+        each: list[int] = []
 
         def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
             if layer.training:
@@ -73,10 +70,19 @@ class Meter:
                 per_output = weight.numel() // weight.shape[0]
                 self.flops += 3 * 2 * output.numel() * per_output
 
+        def count_whole(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if model.training:
+                if not each:
+                    each.append(forward_flops(inner, inputs[0][:1]))
+                self.flops += 3 * each[0] * len(inputs[0])
+
         def step(*_: object) -> None:
             self.steps += 1
 
-        handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, LAYERS)]
+        if inner is model:
+            handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, LAYERS)]
+        else:
+            handles = [model.register_forward_pre_hook(count_whole)]
         if optimizer is not None:
             handles.append(optimizer.register_step_post_hook(step))
         wall, cpu = time.perf_counter(), time.process_time()
