@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from coppice.experiments.backprop import online_backprop
+from coppice.experiments.backprop import online_backprop, online_backprop_together
 from coppice.models.mlp import mlp
 from reference import bdnn_sp as slow
 
@@ -118,3 +118,20 @@ def test_a_layer_without_biases_is_refused():
     model[3] = nn.Linear(5, 3, bias=False)
     with pytest.raises(ValueError, match="bias=True"):
         online_backprop(model, [samples(2)], 1.0)
+
+
+def test_several_networks_together_learn_what_each_learns_alone():
+    torch.manual_seed(1)
+    together = [three_layers(width) for width in (3, 7, 1)]
+    alone = copy.deepcopy(together)
+    x, y = torch.rand(60, 1, 2, 3, dtype=torch.float64), torch.randint(0, 4, (60,))
+    batches = [(x[:20], y[:20]), (x[20:], y[20:])]
+    online_backprop_together(together, batches, 0.7)
+    for one, other in zip(together, alone, strict=True):
+        online_backprop(other, batches, 0.7)
+        for mine, its in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-12, atol=1e-12)
+
+
+def three_layers(width: int) -> nn.Sequential:
+    return mlp((1, 2, 3), (width,), 4, "sigmoid", output="sigmoid").double()

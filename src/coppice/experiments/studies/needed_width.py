@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coppice.experiments.backprop import online_backprop
-from coppice.experiments.studies.parts import Part, Parts
+from coppice.experiments.backprop import online_backprop_together
+from coppice.experiments.studies.parts import Parts
 from coppice.experiments.studies.setting import Setting
 from coppice.parts.fitness import Score
 
@@ -27,22 +27,22 @@ class NeededWidth:
             raise ValueError(f"updates is {self.updates}, but must be at least 1.")
 
     def start(self, setting: Setting) -> Parts:
-        parts: dict[str, Part] = {
-            str(width): lambda done, w=width: self._trained(setting, w)  # type: ignore[misc]
-            for width in self.widths
-        }
-        return Parts(parts, setting.model())
+        return Parts({"widths": lambda done: self._trained(setting)}, setting.model())
 
-    def _trained(self, setting: Setting, width: int) -> dict[str, Any]:
-        model = setting.model((width,))
+    def _trained(self, setting: Setting) -> dict[str, Any]:
+        models = [setting.model((width,)) for width in self.widths]
         left, epoch = self.updates, 0
         while left > 0:
             for x, y in setting.task.batches(epoch):
-                online_backprop(model, [(x[:left], y[:left])], setting.recipe.training.learning_rate)
+                samples = [(x[:left], y[:left])]
+                online_backprop_together(models, samples, setting.recipe.training.learning_rate)
                 left -= min(left, len(y))
             epoch += 1
-        score = Score.of(setting.task.score(model))
-        return {"validation": score.value, "error": score.error}
+        scores = [Score.of(setting.task.score(model)) for model in models]
+        return {
+            str(width): {"validation": score.value, "error": score.error}
+            for width, score in zip(self.widths, scores, strict=True)
+        }
 
 
 def needed(runs: Sequence[dict[str, Any]]) -> int:
