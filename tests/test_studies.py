@@ -94,7 +94,7 @@ def test_alternatives_give_every_rival_the_same_terms(tmp_path: Path) -> None:
 
 def test_needed_width_trains_every_width_for_as_many_updates(tmp_path: Path) -> None:
     tables = {**BACKPROP, "study": {"name": "needed_width", "widths": [2, 20], "updates": 700}}
-    parts = done(tables, tmp_path)["result"]["parts"]
+    parts = done(tables, tmp_path)["result"]["parts"]["widths"]
     assert set(parts) == {"2", "20"}
     assert (
         parts["20"]["validation"] > parts["2"]["validation"]
