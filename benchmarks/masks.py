@@ -187,9 +187,9 @@ def main() -> None:
     rounds, sizes = (20, [10**5, 10**6]) if options.quick else (100, [10**5, 10**6, 10**7])
     rows = steps(rounds) + thresholds(rounds, sizes) + memory()
     if options.json:
-        options.json.write_text(
-            json.dumps({"machine": machine(), "rounds": rounds, "ratios": rows}, indent=1)
-        )
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        report = {"machine": machine(), "rounds": rounds, "ratios": rows}
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

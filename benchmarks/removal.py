@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -103,14 +104,16 @@ def main() -> None:
             ratios[name].append(runs[name]() / base)
 
     print("ratio to a dense training step: median [quartiles]")
-    table = {}
+    table = []
     for name, values in ratios.items():
         low, middle, high = statistics.quantiles(values, n=4)
-        table[name] = {"median": middle, "quartiles": [low, high]}
+        table.append({"row": name, "ratio": middle, "lower": low, "upper": high, "goal": None})
         print(f"  {name:45s} {middle:6.3f} [{low:.3f}, {high:.3f}]")
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"ratios": table, "versions": versions(), "threads": 1}, file, indent=1)
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(options.json).write_text(
+            json.dumps({"versions": versions(), "threads": 1, "ratios": table}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ python docs/tables.py --check    fail when a table differs from what the records
 import argparse
 import dataclasses
 import inspect
+import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -261,8 +262,26 @@ def readme_table() -> Iterator[str]:
         )
 
 
+def benchmark_table(name: str) -> Iterator[str]:
+    measured = json.loads((RESULTS / "benchmarks" / f"{name}.json").read_text())
+    yield "| | ratio, median [quartiles] | goal |"
+    yield "|---|---|---|"
+    for row in measured["ratios"]:
+        goal = (
+            ""
+            if row["goal"] is None
+            else f"<= {row['goal']:.2f}{'' if row['ratio'] <= row['goal'] else ', **missed**'}"
+        )
+        spread = f" [{row['lower']:.3f}, {row['upper']:.3f}]" if "lower" in row else ""
+        yield f"| {row['row']} | {row['ratio']:.3f}{spread} | {goal} |"
+
+
 BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
     "README.md": {"results": readme_table},
+    "docs/benchmarks.md": {
+        "masks": lambda: benchmark_table("masks"),
+        "removal": lambda: benchmark_table("removal"),
+    },
     "docs/methods/bdnn_sp.md": {
         "equations": equations_table,
         "fig3": fig3_table,
