@@ -78,9 +78,8 @@ def chosen(rule: str, samples: int, classes: int) -> tuple[float, float, float, 
 
 
 def needs(samples: int, classes: int) -> int:
-    return needed(
-        [run["result"]["parts"] for run in records("zhao2017-needed-width", task(samples, classes))]
-    )
+    runs = records("zhao2017-needed-width", task(samples, classes))
+    return needed([run["result"]["parts"]["widths"] for run in runs])
 
 
 # --- where each equation stands ------------------------------------------------------------------------------
