@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from tables import CLASSES, NETS, SAMPLES, chosen, mean_curve, needs, records
 
 from coppice.experiments.figures import COLOURS, house_style, save, search_figure
@@ -88,5 +89,6 @@ def fig4bc() -> Figure:
             axis.plot(seen, error, color=colour, label=net, linewidth=2 if net == "un-pruned" else 1.4)
         axis.set_title(title, loc="left", fontsize=11)
         axis.set(xlabel="samples learned", ylabel="validation error, %")
+        axis.xaxis.set_major_locator(MaxNLocator(5))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9)
     return figure

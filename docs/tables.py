@@ -87,7 +87,7 @@ def needs(samples: int, classes: int) -> int:
 EQUATIONS: tuple[tuple[str, str, Any], ...] = (
     ("Algorithm 1", "calculate, prune, retrain, judge, repeat", Search.advance),
     ("Algorithm 1, steps 1-4", "one iteration", Search._shrink),
-    ("Eq. 1", "I_j = sum |w_ij| + sum |w_jk|", scores.total),
+    ("Eq. 1", "I_j, the sum of all absolute weights into and out of a neuron", scores.total),
     ("", "the balanced form", scores.balanced),
     ("Eq. 2", "A = right / all, with its standard error", Score.of),
     ("Eq. 3, 4, 5", "p, H(p), S", fitness.stability),
@@ -258,7 +258,7 @@ def interval(differences: list[float]) -> str:
 
 
 def readme_table() -> Iterator[str]:
-    yield "| data | too large | found | test accuracy, trained as long | found | latency | CPU time, grid search = 1 |"
+    yield "| data | too large | found | test accuracy of the large one, trained as long | of the found one | latency, large = 1 | CPU time, grid search = 1 |"
     yield "|---|---|---|---|---|---|---|"
     for data in ("digits", "mnist"):
         runs, table = records(f"bdnn-{data}"), compared(f"alternatives-{data}")
@@ -274,7 +274,7 @@ def readme_table() -> Iterator[str]:
         yield (
             f"| {data} ({len(runs)} seeds) | {before:,} parameters | **{after:,.0f}** parameters "
             f"({before / after:.0f} x smaller) | {statistics.mean(large):.2f} % | **{statistics.mean(found):.2f} %** "
-            f"({interval([f - u for f, u in zip(found, large, strict=True)])}) | {latency:.2f} x | {time:.2f} |"
+            f"({interval([f - u for f, u in zip(found, large, strict=True)])}) | {latency:.2f} | {time:.2f} |"
         )
 
 
