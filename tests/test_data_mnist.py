@@ -19,7 +19,7 @@ from coppice.data.mnist import read_idx
 def idx(array: np.ndarray, kind: int = 8, axes: int | None = None, cut: int = 0) -> bytes:
     head = bytes((0, 0, kind, array.ndim if axes is None else axes))
     body = head + b"".join(size.to_bytes(4, "big") for size in array.shape) + array.astype(np.uint8).tobytes()
-    return gzip.compress(body[: len(body) - cut])
+    return gzip.compress(body[: len(body) - cut], mtime=0)  # the same bytes, and test names, at any time
 
 
 @pytest.fixture
@@ -82,12 +82,13 @@ LABELS = np.arange(5)
     [
         (b"no gzip", "labels.gz is not a whole gzip file"),
         (idx(LABELS)[:-9], "labels.gz is not a whole gzip file"),
-        (gzip.compress(b"\0\0\x08"), "holds 3 bytes, but its idx header alone takes 8"),
+        (gzip.compress(b"\0\0\x08", mtime=0), "holds 3 bytes, but its idx header alone takes 8"),
         (idx(LABELS, kind=9), r"begins with 0x00000901, expected 0x00000801"),
         (idx(LABELS, axes=3), r"begins with 0x00000803, expected 0x00000801"),
         (idx(LABELS, cut=1), "promises 5 bytes, but 4 follow"),
-        (gzip.compress(gzip.decompress(idx(LABELS)) + b"!"), "promises 5 bytes, but 6 follow"),
+        (gzip.compress(gzip.decompress(idx(LABELS)) + b"!", mtime=0), "promises 5 bytes, but 6 follow"),
     ],
+    ids=["no gzip", "cut gzip", "header cut", "kind", "axes", "too short", "too long"],
 )
 def test_idx_files_are_read_strictly(content: bytes, complaint: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.gz"
