@@ -104,7 +104,8 @@ class _Bars:
         if now.score is not None:
             words.append(f"score {now.score:.4f}")
         done = {} if now.done is None else {"total": 1.0, "completed": now.done}
-        self.bars.update(self.tasks[job.name], standing=" | ".join(words), **done)  # type: ignore[arg-type]
+        standing = " | ".join(words)  # drawn at once: a short unit would be over before the next redraw
+        self.bars.update(self.tasks[job.name], standing=standing, refresh=True, **done)  # type: ignore[arg-type]
 
     def end(self, outcome: "Outcome") -> None:
         self.bars.remove_task(self.tasks.pop(outcome.job.name))
