@@ -43,6 +43,7 @@ class Task(NamedTuple):
     loss:    (output, y) -> scalar
     score:   model -> validation score, higher = better, as anything `Score.of` takes
     chance:  the score of guessing, or None when unknown
+    steps:   optimizer steps planned in all, or None when unknown
     """
 
     name: str
@@ -50,6 +51,7 @@ class Task(NamedTuple):
     loss: Callable[[Tensor, Tensor], Tensor]
     score: Callable[[nn.Module], Score | Tensor | float]
     chance: float | None = None
+    steps: int | None = None
 
 
 class Method:
@@ -66,6 +68,11 @@ class Method:
         return False
 
     def end_task(self, model: nn.Module, task: Task) -> None: ...
+
+    @property
+    def settled(self) -> bool:
+        """False while the structure is still on its way: only a settled epoch's weights are worth keeping."""
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         return {}
