@@ -284,3 +284,25 @@ def test_a_member_that_is_no_array_is_refused():
         archive.writestr("y.npy", target.getvalue())
     with pytest.raises(ValueError, match="array 'x' must hold real numbers"):
         read(Path("own.npz"), None, "auto", 0.2)
+
+
+def test_an_npz_that_asks_for_an_unknown_method_is_damaged():
+    np.savez("own.npz", x=np.eye(4), y=np.arange(4))
+    content = bytearray(Path("own.npz").read_bytes())
+    directory = content.rfind(
+        b"PK\x01\x02"
+    )  # the last member's entry; its compression method stands 10 bytes on
+    content[directory + 10] = 99
+    Path("own.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"'own.npz' is damaged .*compression"):
+        read(Path("own.npz"), None, "auto", 0.2)
+
+
+def test_a_disk_that_fails_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path) -> bytes:
+        raise PermissionError("no right to read")
+
+    np.savez("own.npz", x=np.eye(4), y=np.arange(4))
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    with pytest.raises(PermissionError):
+        read(Path("own.npz"), None, "auto", 0.2)
