@@ -135,6 +135,7 @@ def read_npz(path: Path) -> Table:
     content = io.BytesIO(path.read_bytes())  # what the disk or missing rights raise is no damage, and passes
     if not zipfile.is_zipfile(content):
         raise ValueError(f"'{path.name}' is not an .npz file, or is cut off: write it with numpy.savez.")
+    content.seek(0)
     try:
         with np.load(content, allow_pickle=False) as members:
             arrays = _members(members, path.name)
