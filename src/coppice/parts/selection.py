@@ -54,48 +54,91 @@ def kth_smallest(values: Tensor, k: int) -> Tensor:
     return values.new_tensor(float(_sorted(left)[k - 1]))
 
 
-def weakest(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+def weakest(
+    scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], sparsity: float, cap: float | None = None
+) -> dict[str, Tensor]:
     """The living synapses to kill so that round(sparsity * size) are dead, the already dead included.
 
-    Ranks the survivors of all tensors together; equal scores fall in order of position: by the order of
-    `scores`, within a tensor row by row. Never names the dead, never more than asked, and nothing where
-    enough are dead already. `round` is Python's: exactly one half goes to the even neighbour.
+    Never names the dead, never more than asked, and nothing where enough are dead already. `round` is Python's:
+    exactly one half goes to the even neighbour. Ranks and breaks ties as `lowest` does, which explains `cap`.
 
     `scores` float, `alive` bool, same names and shapes; `sparsity` a share in [0, 1) of all entries.
     Returns one bool tensor per name, shaped like the scores. Scores of the dead are not read.
-    Raises ValueError on names, shapes or dtypes that do not match, NaN, or a sparsity out of range.
+    Raises ValueError as `lowest` does, and on a sparsity out of range.
     """
     if not 0 <= sparsity < 1:
         raise ValueError(
             f"sparsity is {sparsity}, but only a share in [0, 1) of the synapses can die; 0.7 means 70 %."
         )
-    _refuse_mismatch(scores, alive)
+    size = sum(mask.numel() for mask in alive.values())
+    dead = size - sum(_count(_fast(mask)) for mask in alive.values())
+    return lowest(scores, alive, max(0, round(sparsity * size) - dead), cap)
+
+
+def lowest(
+    scores: Mapping[str, Tensor], among: Mapping[str, Tensor], count: int, cap: float | None = None
+) -> dict[str, Tensor]:
+    """Exactly the `count` entries of lowest score `among` those marked, over all tensors together.
+
+    Equal scores fall in order of position: by the order of `scores`, within a tensor row by row.
+    With `cap`, a share in (0, 1], no tensor ends with more than floor(cap * size) entries chosen or unmarked, and
+    each keeps at least one: the next lowest of other tensors fall instead.
+
+    `scores` float, `among` bool, same names and shapes. Returns one bool tensor per name, shaped like the scores.
+    Raises ValueError on names, shapes or dtypes that do not match, on NaN among the marked, and where fewer than
+    `count` may be chosen.
+    """
+    _refuse_mismatch(scores, among)
     # One grid for all: beside a bfloat16 tensor the line would be rounded to a neighbouring score.
     grid = torch.float64 if any(score.dtype == torch.float64 for score in scores.values()) else torch.float32
     ranks = {name: _fast(score.detach().to(grid).flatten()) for name, score in scores.items()}
-    lives = {name: _fast(alive[name].flatten()) for name in scores}
-    survivors = {name: rank[lives[name]] for name, rank in ranks.items()}
-    for name, living in survivors.items():
-        if nans := _nans(living):
+    marked = {name: _fast(among[name].flatten()) for name in scores}
+    for name, rank in ranks.items():
+        if nans := _nans(rank[marked[name]]):
             raise ValueError(
                 f"{nans} living scores of '{name}' are NaN and cannot be ranked: mend the scores."
             )
-    size = sum(map(len, lives.values()))
-    missing = round(sparsity * size) - (size - sum(map(len, survivors.values())))
-    if missing <= 0:
-        return {name: torch.zeros_like(alive[name]) for name in scores}
+    if count == 0:
+        return {name: torch.zeros_like(among[name]) for name in scores}
+    room = {name: _count(mask) for name, mask in marked.items()}
+    if cap is not None:
+        for name, mask in marked.items():
+            most = min(math.floor(cap * len(mask)), len(mask) - 1)
+            room[name] = max(0, min(room[name], most - (len(mask) - room[name])))
+    if not 0 < count <= sum(room.values()):
+        raise ValueError(
+            f"{count} entries are to fall, but only {sum(room.values())} may"
+            f"{'' if cap is None else f' with at most {cap:.0%} of each tensor'}: ask for less sparsity"
+            f"{'' if cap is None else ' or raise the cap'}."
+        )
+    fallen = _fall(ranks, marked, count)
+    if any(_count(fallen[name]) > room[name] for name in scores):
+        open_ = {
+            name: _fall({name: ranks[name]}, {name: marked[name]}, room[name])[name]
+            if room[name] < _count(marked[name])
+            else marked[name]
+            for name in scores
+        }
+        fallen = _fall(ranks, open_, count)
+    return {name: torch.as_tensor(mask).view(among[name].shape) for name, mask in fallen.items()}
 
-    line = float(kth_smallest(torch.cat([torch.as_tensor(living) for living in survivors.values()]), missing))
-    doomed = {name: (rank <= line) & lives[name] for name, rank in ranks.items()}
-    surplus = sum(map(_count, doomed.values())) - missing
-    for name, rank in reversed(ranks.items()):
+
+def _fall(ranks: Mapping[str, Any], marked: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """The `count` lowest of the marked, as flat masks; ties by position."""
+    if count == 0:
+        return {name: mask & ~mask for name, mask in marked.items()}
+    pool = torch.cat([torch.as_tensor(rank[marked[name]]) for name, rank in ranks.items()])
+    line = float(kth_smallest(pool, count))
+    fallen = {name: (rank <= line) & marked[name] for name, rank in ranks.items()}
+    surplus = sum(map(_count, fallen.values())) - count
+    for name, rank in reversed(list(ranks.items())):
         if surplus:  # more scores equal the line than may fall: the last of them are spared
-            equals = (rank == line) & lives[name]
+            equals = (rank == line) & marked[name]
             if spared := min(surplus, _count(equals)):
                 first = _places(equals)[-spared]
-                doomed[name][first:] &= ~equals[first:]
+                fallen[name][first:] &= ~equals[first:]
                 surplus -= spared
-    return {name: torch.as_tensor(fallen).view(alive[name].shape) for name, fallen in doomed.items()}
+    return fallen
 
 
 def _bracket(values: Any, k: int, draw: torch.Generator) -> tuple[float, float]:

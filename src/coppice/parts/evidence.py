@@ -1,0 +1,129 @@
+"""What some scores need to have seen while the network trained. Everything seen can be stored and brought back."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+DECAY = 0.99  # of running means, per forward pass or step: remembers about a hundred
+
+
+class Evidence(Protocol):
+    """Gathers one tensor for each synapse tensor; `seen` is all it remembers."""
+
+    seen: dict[str, Tensor]
+
+    def before_step(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """The gradients are whole, the step not yet done."""
+        ...
+
+    def remove(self) -> None:
+        """Take the hooks out."""
+        ...
+
+
+class Nothing:
+    """For scores that look at the weights alone."""
+
+    def __init__(self, model: nn.Module, names: list[str]) -> None:
+        self.seen: dict[str, Tensor] = {}
+
+    def before_step(self, parameters: Mapping[str, nn.Parameter]) -> None: ...
+    def remove(self) -> None: ...
+
+
+class Activity(Nothing):
+    """Mean |input| of each source, [source], a running mean over the forward passes of training.
+
+    Of a recurrent layer the inputs are the module's input (first layer) or the final hidden state of the layer
+    below, and its own; torch shows no other. Of attention, the query's mean stands for all of its inputs.
+    """
+
+    def __init__(self, model: nn.Module, names: list[str]) -> None:
+        super().__init__(model, names)
+        wanted, self._hooks = set(names), list[Any]()
+        for prefix, module in model.named_modules():
+            # out_proj of attention is used without being called: its module's hook sees for it
+            leaves = {
+                f"{prefix}.{leaf}".lstrip("."): leaf
+                for leaf, _ in module.named_parameters(recurse=isinstance(module, nn.MultiheadAttention))
+            }
+            mine = {name: leaf for name, leaf in leaves.items() if name in wanted}
+            if mine and not prefix.endswith("out_proj"):
+                hook = partial(self._on_forward, mine)
+                self._hooks.append(module.register_forward_hook(hook))
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    @torch.no_grad()
+    def _on_forward(
+        self, names: dict[str, str], module: nn.Module, inputs: tuple[Any, ...], output: Any
+    ) -> None:
+        if not module.training or not inputs:
+            return
+        for name, leaf in names.items():
+            weight = module.get_parameter(leaf)
+            source = _source(module, leaf, inputs[0], output)
+            axis = 1 if isinstance(module, nn.modules.conv._ConvNd) and source.dim() == weight.dim() else -1
+            sources = weight.shape[1]
+            mean = source.detach().float().abs().movedim(axis, -1).flatten(0, -2).mean(0)
+            if mean.numel() != sources:  # grouped convolutions: each weight hears the channels of its group
+                mean = mean.reshape(-1, sources).mean(0)
+            before = self.seen.get(name)
+            self.seen[name] = mean if before is None else before.mul(DECAY).add_(mean, alpha=1 - DECAY)
+
+
+class Taylor(Nothing):
+    """Running mean of |w g|: how much the loss would change without the synapse, to first order.   Molchanov et al. 2017"""
+
+    @torch.no_grad()
+    def before_step(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        for name, weight, gradient in _trained(parameters):
+            mean = self.seen.setdefault(name, torch.zeros_like(weight))
+            mean.mul_(DECAY).add_((weight * gradient).abs(), alpha=1 - DECAY)
+
+
+class Movement(Nothing):
+    """-sum w g over the steps: synapses that training drives away from zero gain.   Sanh et al. 2020, Eq. 3."""
+
+    @torch.no_grad()
+    def before_step(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        for name, weight, gradient in _trained(parameters):
+            self.seen.setdefault(name, torch.zeros_like(weight)).addcmul_(weight, gradient, value=-1)
+
+
+GATHERERS: dict[str, Callable[[nn.Module, list[str]], Evidence]] = {
+    "activity": Activity,
+    "taylor": Taylor,
+    "movement": Movement,
+}
+
+
+def _trained(parameters: Mapping[str, nn.Parameter]) -> Iterator[tuple[str, Tensor, Tensor]]:
+    for name, parameter in parameters.items():
+        if parameter.grad is not None:
+            yield name, parameter.detach(), parameter.grad
+
+
+def _source(module: nn.Module, leaf: str, first: Tensor, output: Any) -> Tensor:
+    """What the synapses of this weight listen to, sources along the last axis (the second of a convolution)."""
+    if not isinstance(module, nn.RNNBase) or leaf.startswith("weight_ih_l0"):
+        if isinstance(module, nn.RNNCellBase) and leaf == "weight_hh":
+            return output[0] if isinstance(output, tuple) else output
+        data = getattr(first, "data", first)  # of a packed sequence
+        return data if isinstance(data, Tensor) else first
+    state = (
+        output[1][0] if isinstance(output[1], tuple) else output[1]
+    )  # [layer * direction, (batch,) neuron]
+    ways = 2 if module.bidirectional else 1
+    layer = int(leaf.split("_l")[1].split("_")[0])
+    if leaf.startswith("weight_hh"):
+        return state[layer * ways + leaf.endswith("_reverse")]
+    if leaf.startswith("weight_hr"):  # a projection hears the cell's own output, which torch does not show
+        return torch.ones(module.hidden_size, device=first.device)
+    below = state[(layer - 1) * ways : layer * ways]
+    return torch.cat(list(below), -1)
