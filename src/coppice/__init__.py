@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from coppice.methods.bdnn_sp import BDNNSP as BDNNSP
     from coppice.methods.bdnn_sp import Found as Found
     from coppice.methods.bdnn_sp import find_size as find_size
+    from coppice.methods.synaptic_pruning import Pruning as Pruning
+    from coppice.methods.synaptic_pruning import SynapticPruning as SynapticPruning
+    from coppice.methods.synaptic_pruning import prune_synapses as prune_synapses
     from coppice.parts.blueprint import load_model as load_model
     from coppice.parts.blueprint import save_model as save_model
     from coppice.parts.fitness import Score as Score
@@ -27,10 +30,13 @@ _HOMES = {
     "Method": "coppice.contract",
     "Population": "coppice.parts.neurons",
     "Process": "coppice.contract",
+    "Pruning": "coppice.methods.synaptic_pruning",
     "Score": "coppice.parts.fitness",
+    "SynapticPruning": "coppice.methods.synaptic_pruning",
     "compact": "coppice.parts.surgery",
     "find_size": "coppice.methods.bdnn_sp",
     "load_model": "coppice.parts.blueprint",
+    "prune_synapses": "coppice.methods.synaptic_pruning",
     "save_model": "coppice.parts.blueprint",
 }
 __all__ = [*_HOMES]

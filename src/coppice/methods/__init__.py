@@ -1,6 +1,19 @@
 """One paper, one file. The catalogue names them for recipes and the command line."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from coppice.methods import bdnn_sp, synaptic_pruning
 from coppice.methods.bdnn_sp import BDNNSP
 from coppice.methods.dense import Dense
+from coppice.methods.synaptic_pruning import SynapticPruning
 
-CATALOGUE: dict[str, type[BDNNSP] | type[Dense]] = {"bdnn-sp": BDNNSP, "dense": Dense}
+CATALOGUE: dict[str, type[BDNNSP] | type[Dense] | type[SynapticPruning]] = {
+    "bdnn-sp": BDNNSP,
+    "dense": Dense,
+    "synaptic-pruning": SynapticPruning,
+}
+PRESETS: dict[str, Mapping[str, Any]] = {
+    "bdnn-sp": bdnn_sp.PRESETS,
+    "synaptic-pruning": synaptic_pruning.PRESETS,
+}
