@@ -1,4 +1,4 @@
-"""The papers' networks, as plain `nn.Sequential`s of torch's layers."""
+"""The papers' networks, of torch's layers; each has a dataclass of its options, named in `MODELS` for recipes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from torch import nn
 
 from coppice.models.convnet import convnet
 from coppice.models.mlp import mlp
+from coppice.models.patchtst import MixedPatch, Patch
+from coppice.models.recurrent import Recurrent
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,15 @@ class Model:
                     if layer.bias is not None:
                         nn.init.zeros_(layer.bias)
         return network
+
+
+Plan = Model | Recurrent | Patch | MixedPatch
+MODELS: dict[str, type[Model] | type[Recurrent] | type[Patch] | type[MixedPatch]] = {
+    "mlp": Model,
+    "convnet": Model,
+    "rnn": Recurrent,
+    "lstm": Recurrent,
+    "gru": Recurrent,
+    "patchtst": Patch,
+    "patch-encoder": MixedPatch,
+}
