@@ -9,23 +9,19 @@ Gupta 2017. It sits on the optimizer's step, so any training loop gives it its m
 docs/methods/synaptic_pruning.md.
 """
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from coppice.contract import Method, Task
-from coppice.parts.evidence import GATHERERS, Nothing
-from coppice.parts.masks import Masks
+from coppice.parts.prunable import Neurons, Synapses
 from coppice.parts.schedules import SCHEDULES
-from coppice.parts.selection import lowest
 from coppice.parts.synapse_scores import SYNAPSE_SCORES
 from coppice.parts.synapses import attends, synapses
 
@@ -175,7 +171,7 @@ def prune_synapses(
         options["final_sparsity"] = final_sparsity
     settings = replace(PRESETS[preset] if preset else SynapticPruning(), **options)
     pruning = settings.attach(model, optimizer, steps)
-    if not quiet and (not dist.is_initialized() or dist.get_rank() == 0):
+    if not quiet and (not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0):
         print(pruning.coverage, file=sys.stderr)
     return pruning
 
@@ -184,10 +180,10 @@ class Pruning:
     """Synaptic pruning at work on a model and the optimizer that trains it.
 
     step, steps: optimizer steps done and planned
+    first, last: steps at which the ramp starts and ends
+    body:        what can die
     masks:       which synapses are alive; buffers of the model
-    names:       of the pruned parameters
     events:      what happened: step, target, sparsity, killed, regrown
-    died:        with regrowth, the step at which each dead synapse died (0 at birth), -1 while alive; int32, by name
     """
 
     def __init__(self, settings: SynapticPruning, model: nn.Module, optimizer: Optimizer, steps: int) -> None:
@@ -202,44 +198,24 @@ class Pruning:
         self.first = max(1, round(settings.start * steps))
         self.last = max(self.first, round(settings.end * steps))
         self.every = int(settings.every) if settings.every >= 1 else max(1, round(settings.every * steps))
-        held = {id(p) for group in optimizer.param_groups for p in group["params"] if p.requires_grad}
-        chosen = [
-            name
-            for name in synapses(model, settings.include, settings.exclude)
-            if id(model.get_parameter(name)) in held
-        ]
-        if not chosen:
-            raise ValueError(
-                f"the {type(optimizer).__name__} trains none of the synapses of {type(model).__name__}: build it on"
-                " this model's parameters, unfrozen."
-            )
-        self.names = chosen
-        cap = settings.max_layer_sparsity
-        self.cap = cap if cap is not None else COLLAPSE if attends(model) else 1.0
-        self._check_reachable()
-        wanted = set(chosen)
-        self.masks = Masks.attach(model, where=lambda name, _: name in wanted)
-        self.guard = self.masks.guard(optimizer)
-        self.evidence = GATHERERS.get(settings.score, Nothing)(model, chosen)
-        self.died: dict[str, Tensor] = {}
-        self._dead_gradients: dict[str, Tensor] = {}
+        self.body = (
+            _neurons(settings, model, optimizer)
+            if settings.unit == "neuron"
+            else _synapses(settings, model, optimizer)
+        )
+        self.masks = self.body.masks
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
-        if settings.regrow or settings.newborn:
-            self._hooks += [self._parameter(name).register_hook(self._listener(name)) for name in chosen]
-            self.died = {n: torch.full_like(self.masks[n], -1, dtype=torch.int32) for n in chosen}
-        if settings.newborn and not self._dead:
-            doomed = self._weakest(round(settings.newborn * self._size), SYNAPSE_SCORES["random"])
-            self._kill(doomed)
-
-    # --- what it came to ---
+        if isinstance(self.body, Synapses) and settings.newborn and not self.body.dead:
+            self.body.kill(round(settings.newborn * self.body.size), "random", 0)
+        self._listen()
 
     @property
     def sparsity(self) -> float:
-        """Dead share of the synapses."""
-        return self._dead / self._size
+        """Dead share of the synapses, or of the neurons."""
+        return self.body.dead / self.body.size
 
     @property
     def done(self) -> bool:
@@ -250,40 +226,42 @@ class Pruning:
     def coverage(self) -> str:
         """Which share of the parameters can die, in one line."""
         total = sum(p.numel() for p in self.model.parameters())
-        names = {name for name, p in self.model.named_parameters() if p.dim() >= 2} - set(self.names)
-        left = f"; not {', '.join(sorted(names)[:4])}{', ...' if len(names) > 4 else ''}" if names else ""
+        held = sum(self.body.parameter(name).numel() for name in self.body.names)
+        others = {name for name, p in self.model.named_parameters() if p.dim() >= 2} - set(self.body.names)
+        left = f"; not {', '.join(sorted(others)[:4])}{', ...' if len(others) > 4 else ''}" if others else ""
+        kind = (
+            f"in {self.body.size:,} neurons"
+            if isinstance(self.body, Neurons)
+            else f"in {len(self.body.names)} tensors"
+        )
         return (
-            f"synaptic pruning: {self._size:,} of {total:,} parameters ({self._size / total:.1%}) in {len(self.names)}"
-            f" tensors can die, {self.settings.final_sparsity:.0%} of them will, between steps {self.first:,} and"
-            f" {self.last:,} of {self.steps:,}{left}."
+            f"synaptic pruning: {held:,} of {total:,} parameters ({held / total:.1%}) {kind} can die,"
+            f" {self.settings.final_sparsity:.0%} will, from step {self.first:,} to {self.last:,} of {self.steps:,}{left}."
         )
 
     def layers(self) -> dict[str, float]:
         """Dead share of each pruned parameter."""
-        return {n: 1 - int(torch.count_nonzero(self.masks[n])) / self.masks[n].numel() for n in self.names}
+        return self.body.layers()
 
     def target(self, step: int) -> float:
         """Dead share that the schedule asks for after so many optimizer steps."""
         settings = self.settings
         if step < self.first:
+            grown = step / self.first
             return (
-                settings.newborn + (settings.initial_sparsity - settings.newborn) * step / self.first
-                if (settings.newborn)
+                settings.newborn + (settings.initial_sparsity - settings.newborn) * grown
+                if settings.newborn
                 else 0.0
             )
         progress = 1.0 if step >= self.last else (step - self.first) / (self.last - self.first)
-        rise = SCHEDULES[settings.schedule](progress)
-        return settings.initial_sparsity + (settings.final_sparsity - settings.initial_sparsity) * rise
+        risen = SCHEDULES[settings.schedule](progress)
+        return settings.initial_sparsity + (settings.final_sparsity - settings.initial_sparsity) * risen
 
     def remove(self) -> None:
         """Take all hooks out; masks, zeros and the record stay. Twice does no harm."""
         for hook in self._hooks:
             hook.remove()
-        self._hooks = []
-        self.evidence.remove()
-        self.guard.remove()
-
-    # --- storing ---
+        self.body.remove()
 
     def state_dict(self) -> dict[str, Any]:
         """All but the masks, which are buffers of the model and travel with its own state."""
@@ -291,10 +269,8 @@ class Pruning:
             "settings": _plain(self.settings),
             "step": self.step,
             "steps": self.steps,
-            "events": list(self.events),
-            "masks": self._digest(),
-            "evidence": {name: seen.clone() for name, seen in self.evidence.seen.items()},
-            "died": {name: steps.clone() for name, steps in self.died.items()},
+            "events": [dict(event) for event in self.events],
+            "body": self.body.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -303,8 +279,7 @@ class Pruning:
         Raises ValueError where the state is of other settings, or of other masks than the model's: a checkpoint
         without its masks would train on as a dense network.
         """
-        missing = self.state_dict().keys() - state.keys()
-        if missing:
+        if missing := {"settings", "step", "steps", "events", "body"} - state.keys():
             raise ValueError(f"the state lacks {sorted(missing)}: it is not what Pruning.state_dict() gave.")
         for key, ours in {**_plain(self.settings), "steps": self.steps}.items():
             theirs = state["steps"] if key == "steps" else dict(state["settings"]).get(key)
@@ -312,28 +287,23 @@ class Pruning:
                 raise ValueError(
                     f"the state was stored with {key} = {theirs}, but this pruning has {ours}: attach with the same settings."
                 )
-        if state["masks"] != self._digest():
-            raise ValueError(
-                "the model's masks are not those of the stored state: load the model's state dict of the same moment first,"
-                " with its *_alive entries, after attaching (and never with strict=False)."
-            )
+        self.body.load_state_dict(state["body"])
         self.step, self.events = state["step"], [dict(event) for event in state["events"]]
-        for name, seen in state["evidence"].items():
-            self.evidence.seen[name] = seen.clone().to(self._parameter(name).device)
-        self.died = {
-            name: steps.clone().to(self._parameter(name).device) for name, steps in state["died"].items()
-        }
-
-    # --- at work ---
+        self._listen()
 
     def _before_step(self, *_: Any) -> None:
-        self.evidence.before_step({name: self._parameter(name) for name in self.names})
+        self.body.before_step()
 
+    @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
         self.step += 1
         if self._due(self.step):
-            self._event()
-        self._dead_gradients.clear()
+            target = self.target(self.step)
+            deaths = self.body.reach(target, self.step)
+            self.events.append(
+                {"step": self.step, "target": target, "sparsity": self.sparsity, **deaths._asdict()}
+            )
+        self._listen()
 
     def _due(self, step: int) -> bool:
         if step == self.last:
@@ -342,111 +312,53 @@ class Pruning:
             return bool(self.settings.newborn) and step % self.every == 0
         return step < self.last and (step - self.first) % self.every == 0
 
-    @torch.no_grad()
-    def _event(self) -> None:
-        target = self.target(self.step)
-        missing = round(target * self._size) - self._dead
-        killed = regrown = 0
-        if missing > 0:
-            back = min(round(missing * self.settings.regrow / (1 - self.settings.regrow)), self._dead)
-            if self.step == self.last:
-                back = 0
-            dead_before = {name: ~self.masks[name] for name in self.names}
-            killed = self._kill(self._weakest(missing + back, SYNAPSE_SCORES[self.settings.score]))
-            regrown = self._revive(dead_before, back)
-        elif missing < 0 and self.step <= self.first and self.settings.newborn:
-            regrown = self._revive({name: ~self.masks[name] for name in self.names}, -missing)
-        self.events.append(
-            {
-                "step": self.step,
-                "target": target,
-                "sparsity": self.sparsity,
-                "killed": killed,
-                "regrown": regrown,
-            }
+    def _listen(self) -> None:
+        """Hear the gradients of the dead where the next step may wake them; the last event wakes none."""
+        if isinstance(self.body, Synapses):
+            self.body.hears = self._due(self.step + 1) and self.step + 1 < self.last
+
+
+def _synapses(settings: SynapticPruning, model: nn.Module, optimizer: Optimizer) -> Synapses:
+    held = _trained(optimizer)
+    found = synapses(model, settings.include, settings.exclude)
+    names = [name for name in found if id(model.get_parameter(name)) in held]
+    if not names:
+        raise ValueError(_NOT_TRAINED.format(type(optimizer).__name__, type(model).__name__))
+    cap = settings.max_layer_sparsity
+    cap = cap if cap is not None else COLLAPSE if attends(model) else 1.0
+    sizes = [model.get_parameter(name).numel() for name in names]
+    most = sum(min(int(cap * size), size - 1) for size in sizes)
+    if round(settings.final_sparsity * sum(sizes)) > most:
+        raise ValueError(
+            f"final_sparsity is {settings.final_sparsity}, but with at most {cap:.0%} of each tensor dead only"
+            f" {most:,} of {sum(sizes):,} synapses can die: lower it, or raise max_layer_sparsity."
         )
+    grows = bool(settings.regrow or settings.newborn)
+    return Synapses(model, optimizer, names, settings.score, cap, settings.regrow, grows)
 
-    def _weakest(self, count: int, score: Any) -> dict[str, Tensor]:
-        alive = {name: self.masks[name] for name in self.names}
-        random = torch.random.default_generator
-        before = random.get_state()
-        random.manual_seed(self.step)  # of the step alone, and the caller's random numbers stay as they were
-        scores = {
-            name: score(self._parameter(name), alive[name], self.evidence.seen.get(name))
-            for name in self.names
-        }
-        random.set_state(before)
-        return lowest(scores, alive, count, self.cap)
 
-    def _kill(self, doomed: dict[str, Tensor]) -> int:
-        doomed = _agreed(doomed)
-        for name in self.died:
-            self.died[name][doomed[name]] = self.step
-        return self.masks.prune(doomed, self.optimizer)
+def _neurons(settings: SynapticPruning, model: nn.Module, optimizer: Optimizer) -> Neurons:
+    from coppice.parts.units import units
 
-    def _revive(self, among: dict[str, Tensor], count: int) -> int:
-        """Those of the dead whose gradient calls loudest.   Evci et al. 2020 (RigL)"""
-        if not count or not self._dead_gradients:
-            return 0
-        calls = {
-            name: -self._dead_gradients.get(name, torch.zeros_like(self._parameter(name))).abs()
-            for name in self.names
-        }
-        chosen = _agreed(lowest(calls, among, count))
-        for name in self.died:
-            self.died[name][chosen[name]] = -1
-        return self.masks.regrow(chosen, self.optimizer)
+    held = _trained(optimizer)
+    wanted = set(synapses(model, settings.include, settings.exclude))
+    chosen = []
+    for unit in units(model):
+        names = unit.synapses(model, torch.ones(unit.width(model), dtype=torch.bool)).keys()
+        if all(name in wanted and id(model.get_parameter(name)) in held for name in names):
+            chosen.append(unit)
+    if not chosen:
+        raise ValueError(_NOT_TRAINED.format(type(optimizer).__name__, type(model).__name__))
+    return Neurons(model, optimizer, chosen)
 
-    def _listener(self, name: str) -> Any:
-        def listen(gradient: Tensor) -> None:  # before the guard mutes the dead
-            if self._due(self.step + 1):
-                held = self._dead_gradients.get(name)
-                self._dead_gradients[name] = (
-                    gradient.detach().clone() if held is None else held + gradient.detach()
-                )
 
-        return listen
+_NOT_TRAINED = "the {} trains nothing of {} that could die: build it on this model's parameters, unfrozen."
 
-    # --- small things ---
 
-    @property
-    def _size(self) -> int:
-        return sum(self._parameter(name).numel() for name in self.names)
-
-    @property
-    def _dead(self) -> int:
-        return self._size - sum(int(torch.count_nonzero(self.masks[name])) for name in self.names)
-
-    def _parameter(self, name: str) -> nn.Parameter:
-        return self.model.get_parameter(name)
-
-    def _check_reachable(self) -> None:
-        sizes = [self._parameter(name).numel() for name in self.names]
-        most = sum(min(int(self.cap * size), size - 1) for size in sizes)
-        if round(self.settings.final_sparsity * sum(sizes)) > most:
-            raise ValueError(
-                f"final_sparsity is {self.settings.final_sparsity}, but with at most {self.cap:.0%} of each tensor dead only"
-                f" {most:,} of {sum(sizes):,} synapses can die: lower it, or raise max_layer_sparsity."
-            )
-
-    def _digest(self) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for name in self.names:
-            digest.update(name.encode())
-            digest.update(np.packbits(self.masks[name].detach().cpu().numpy()).tobytes())
-        return digest.hexdigest()
+def _trained(optimizer: Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"] if p.requires_grad}
 
 
 def _plain(settings: SynapticPruning) -> dict[str, Any]:
     """As JSON would bring it back: lists for tuples."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
-
-
-def _agreed(choice: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What the first process chose, in all of them: scores may differ by what each has seen."""
-    if dist.is_available() and dist.is_initialized():
-        for mask in choice.values():
-            shared = mask.to(torch.uint8)
-            dist.broadcast(shared, src=0)
-            mask.copy_(shared.bool())
-    return choice
