@@ -1,6 +1,7 @@
 """The training loop, to be read in a minute; copy it when yours must differ."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,14 @@ from coppice.experiments.backprop import online_backprop
 from coppice.parts import snapshot
 from coppice.parts.cost import Meter
 from coppice.parts.fitness import Score
+from coppice.parts.masks import Masks
 from coppice.parts.surgery import count_parameters
+
+OF_VALUES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": F.mse_loss,
+    "absolute": F.l1_loss,
+    "huber": F.huber_loss,
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,8 @@ class Training:
     weight_decay:  decoupled for adamw, L2 for the others
     momentum:      for sgd
     batch:         samples a step
-    loss:          "auto": cross entropy for classes, mean squared error for values; "half_squared" on one-hot classes
+    loss:          "auto": cross entropy for classes, mean squared error for values and forecasts; "half_squared" on
+                   one-hot classes; of values and forecasts also "absolute", and "huber", squared within 1
     epochs:        for a method that lives inside the loop; a search counts its own
     schedule:      "linear" lets the learning rate fall to 0 over the epochs, "constant" does not
     """
@@ -36,7 +45,7 @@ class Training:
     weight_decay: float = 0.1
     momentum: float = 0.0
     batch: int = 64
-    loss: Literal["auto", "cross_entropy", "half_squared", "squared"] = "auto"
+    loss: Literal["auto", "cross_entropy", "half_squared", "squared", "absolute", "huber"] = "auto"
     epochs: int = 30
     schedule: Literal["linear", "constant"] = "linear"
 
@@ -58,14 +67,14 @@ class Training:
         return torch.optim.SGD(model.parameters(), rate, momentum=momentum, weight_decay=decay)
 
     def loss_for(self, kind: str, outputs: int) -> Any:
-        """(output, y) -> scalar, for a task of classes or of values."""
+        """(output, y) -> scalar, for a task of classes, of values or of forecasts."""
         name = self.loss
         if name == "auto":
             name = "cross_entropy" if kind == "classification" else "squared"
         if name == "cross_entropy":
             return F.cross_entropy
-        if name == "squared":
-            return lambda output, y: F.mse_loss(output, y.reshape(output.shape))
+        if name in OF_VALUES:
+            return lambda output, y: OF_VALUES[name](output, y.reshape(output.shape))
         return lambda output, y: 0.5 * (output - F.one_hot(y, outputs)).square().sum(1).mean()
 
 
@@ -103,7 +112,8 @@ def retrain(
 class Fitting:
     """Training with a `Method` inside, as a Process whose unit is an epoch.
 
-    The weights with the best validation score are kept.
+    Kept are the weights with the best validation score among the epochs that end settled: before that, the best
+    would be a network that is not yet what the method promises. Where no epoch does, the last one counts.
     """
 
     def __init__(
@@ -113,7 +123,7 @@ class Fitting:
         self.task, self.training = task, training
         self.clock = Clock(0, 0, training.epochs)
         self.curve: list[dict[str, float]] = []
-        self.best: tuple[float, dict[str, Any]] | None = None
+        self.best: tuple[float, int, dict[str, Any]] | None = None  # score, epoch, snapshot
         self.meter = Meter()
         self.finished = False
         method.begin_task(model, optimizer, task)
@@ -124,15 +134,23 @@ class Fitting:
         self._train_epoch()
         score = Score.of(self.task.score(self.model))
         self.curve[-1] |= {"score": score.value, "error": score.error or 0.0}
-        if self.best is None or score.value >= self.best[0]:
-            self.best = (score.value, snapshot.take(self.model, self.optimizer))
+        if len(masks := Masks(self.model)):
+            self.curve[-1] |= {"sparsity": masks.sparsity}
+        if self.method.settled and (self.best is None or score.value >= self.best[0]):
+            self._keep(score)
         mature = self.method.end_epoch(self.model, score, self.clock)
+        ends = mature or self.clock.epoch + 1 >= self.clock.epochs
+        if ends and self.best is None:
+            self._keep(score)
         self.clock = self.clock._replace(epoch=self.clock.epoch + 1)
-        if mature or self.clock.epoch >= self.clock.epochs:
+        if ends and self.best is not None:
             self.method.end_task(self.model, self.task)
-            snapshot.restore(self.model, self.optimizer, self.best[1])
+            snapshot.restore(self.model, self.optimizer, self.best[2])
             self.finished = True
         return True
+
+    def _keep(self, score: Score) -> None:
+        self.best = (score.value, self.clock.epoch, snapshot.take(self.model, self.optimizer))
 
     def _train_epoch(self) -> None:
         training, clock = self.training, self.clock
@@ -170,7 +188,7 @@ class Fitting:
             list(state["curve"]),
             state["finished"],
         )
-        self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
+        self.best = None if state["best"] is None else tuple(state["best"])
         self.meter = Meter(**state["meter"])
         self.method.load_state_dict(state["method"])
 
@@ -178,6 +196,7 @@ class Fitting:
         return {
             "curve": self.curve,
             "validation": self.best[0] if self.best else None,
+            "best_epoch": self.best[1] if self.best else None,
             "parameters": count_parameters(self.model),
             "training_flops": {"train": self.meter.flops},
             "optimizer_steps": {"train": self.meter.steps},
@@ -188,19 +207,20 @@ class Fitting:
 
 
 def per_sample_score(kind: str, x: Tensor, y: Tensor, size: int = 4096) -> Any:
-    """model -> one score a sample, [sample], whose mean is the accuracy, or R^2 for values.
+    """model -> one score a sample, [sample], whose mean is the accuracy; R^2 for values; minus the mean absolute error
+    of forecasts, in the units of y.
 
     A sample's part in R^2 = 1 - sum (y - f)^2 / sum (y - mean y)^2 is 1 - (y - f)^2 / var(y).
     """
-    spread = None if kind == "classification" else y.double().var(0, unbiased=False).sum()
+    spread = y.double().var(0, unbiased=False).sum() if kind == "regression" else None
 
     @torch.no_grad()
     def score(model: nn.Module) -> Tensor:
         model.eval()
         output = torch.cat([model(part) for part in x.split(size)])
-        if spread is None:
+        if kind == "classification":
             return (output.argmax(1) == y).float()
-        residual = (output.double() - y.double().reshape(output.shape)).square().sum(1)
-        return 1 - residual / spread
+        residual = output.double() - y.double().reshape(output.shape)
+        return -residual.abs().mean(1) if spread is None else 1 - residual.square().sum(1) / spread
 
     return score

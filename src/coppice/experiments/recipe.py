@@ -16,9 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from coppice.data import Data
 from coppice.experiments.loop import Training
 from coppice.experiments.studies import STUDIES, Study
-from coppice.methods import BDNNSP, CATALOGUE, Dense
-from coppice.methods.bdnn_sp import PRESETS
-from coppice.models import Model
+from coppice.methods import BDNNSP, CATALOGUE, PRESETS, Dense, SynapticPruning
+from coppice.models import MODELS, Model, Plan
 from coppice.parts.fitness import FITNESSES
 from coppice.parts.stopping import STOPS
 
@@ -38,9 +37,9 @@ class Recipe:
     name: str
     about: str = ""
     data: Data = field(default_factory=Data)
-    model: Model = field(default_factory=Model)
+    model: Plan = field(default_factory=Model)
     training: Training = field(default_factory=Training)
-    method: BDNNSP | Dense = field(default_factory=BDNNSP)
+    method: BDNNSP | Dense | SynapticPruning = field(default_factory=BDNNSP)
     study: Study | None = None
     sweep: dict[str, list[Any]] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)  # as written, for the record
@@ -52,7 +51,7 @@ class Recipe:
             tables = {k: v for k, v in self.tables.items() if k != "sweep"}
             for key, value in pairs:
                 tables = with_value(tables, key, value)
-            label = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in pairs)
+            label = ",".join(f"{_short(key)}={value}" for key, value in pairs)
             yield label, from_tables(self.name, tables)
 
 
@@ -102,7 +101,7 @@ def from_tables(name: str, tables: dict[str, Any]) -> Recipe:
         name=name,
         about=_validated(str, tables.get("about", ""), "about"),
         data=_table(Data, tables.get("data", {}), "data"),
-        model=_table(Model, tables.get("model", {}), "model"),
+        model=_model(tables.get("model", {})),
         training=_table(Training, tables.get("training", {}), "training"),
         method=_method(tables.get("method", {})),
         study=_named(STUDIES, tables["study"], "study") if "study" in tables else None,
@@ -128,19 +127,36 @@ def with_value(tables: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return {**tables, first: with_value(inner, rest, value) if rest else value}
 
 
-def _method(table: Any) -> BDNNSP | Dense:
+def _short(key: str) -> str:
+    """What a swept key is called in a folder's name: batch of training.batch, but data of data.name."""
+    table, _, last = key.rpartition(".")
+    return table.rpartition(".")[2] if last == "name" else last
+
+
+def _model(table: Any) -> Plan:
+    name = table.get("name", "mlp") if isinstance(table, dict) else "mlp"
+    if name not in MODELS:
+        raise ValueError(f"model: there is no '{name}'{_nearest(str(name), MODELS)}.")
+    plan: Plan = _table(MODELS[name], table, "model")
+    return plan
+
+
+def _method(table: Any) -> BDNNSP | Dense | SynapticPruning:
     if not isinstance(table, dict):
         raise ValueError(f"method is {table!r}, but must be a table such as {{ name = 'bdnn-sp' }}.")
     table = dict(table)
     name, preset = table.pop("name", "bdnn-sp"), table.pop("preset", None)
     if name not in CATALOGUE:
         raise ValueError(f"there is no method '{name}'{_nearest(str(name), CATALOGUE)}.")
-    if preset is not None and (name != "bdnn-sp" or preset not in PRESETS):
-        raise ValueError(f"method '{name}' has no preset '{preset}'{_nearest(str(preset), PRESETS)}.")
+    presets = PRESETS.get(name, {})
+    if preset is not None and preset not in presets:
+        raise ValueError(
+            f"method '{name}' has no preset '{preset}'{_nearest(str(preset), presets or ['none'])}."
+        )
     for key, choices in OBJECTS.items():
         if key in table:
             table[key] = _named(choices, table[key], f"method.{key}")
-    base = PRESETS[preset] if preset else CATALOGUE[name]()
+    base = presets[preset] if preset else CATALOGUE[name]()
     return _filled(base, table, "method", also=("name", "preset"))
 
 
@@ -165,7 +181,8 @@ def _table(kind: Any, table: Any, where: str) -> Any:
 def _filled(base: Any, table: dict[str, Any], where: str, also: tuple[str, ...] = ()) -> Any:
     """The dataclass, or the instance `base` changed, with the table's values, each checked against its field's type."""
     fresh = isinstance(base, type)
-    kinds = typing.get_type_hints(base if fresh else type(base))
+    hints = typing.get_type_hints(base if fresh else type(base))
+    kinds = {field.name: hints[field.name] for field in dataclasses.fields(base)}
     for key in table:
         if key not in kinds:
             known = [*kinds, *also]

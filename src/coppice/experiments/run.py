@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from coppice.contract import Method, Process, Progress, Task
 from coppice.data import Split, Splits, load
-from coppice.experiments import record
+from coppice.experiments import forecasts, record
 from coppice.experiments.folder import Folder
 from coppice.experiments.loop import Fitting, Training, per_sample_score, retrain
 from coppice.experiments.recipe import Recipe
+from coppice.experiments.saved import weighed
 from coppice.experiments.studies.setting import Setting
 from coppice.methods.bdnn_sp import Search
 from coppice.parts import cost, snapshot
@@ -63,10 +64,8 @@ def run(
         folder.save(identity, process.state_dict())
         watch(process.progress())
     finished = _record(recipe, seed, splits, process, example, folder)
-    notes = {"recipe": recipe.name, "seed": seed, "classes": splits.classes, "task": splits.task}
-    notes["input"] = list(example.shape[1:])
     if recipe.study is None:  # a study leaves numbers, not a network
-        save_model(process.model.cpu(), folder.model, **notes, data=splits.provenance)
+        save_model(process.model.cpu(), folder.model, **_notes(recipe, seed, splits))
     folder.finish(finished)
     return record.read(folder.record)
 
@@ -96,7 +95,8 @@ def begin(
         )
         return recipe.study.start(setting), example
     if isinstance(recipe.method, Method):
-        return Fitting(recipe.method, model, optimizer, task, recipe.training), example
+        method = dataclasses.replace(recipe.method)  # one at work: presets and recipes are shared
+        return Fitting(method, model, optimizer, task, recipe.training), example
     search: Search | None = None
 
     def train_more(model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> int | None:
@@ -115,23 +115,28 @@ def make_task(
 ) -> Task:
     """The task of a recipe: batches whose order depends on seed and epoch alone, loss, validation score."""
 
+    count, online = len(train.y), training.optimizer == "online_backprop"
+    size = count if online else training.batch
+    # batch norm cannot train on a lone last sample
+    used = count - 1 if count % size == 1 and count > size > 1 else count
+
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        order = torch.randperm(len(train.y), generator=generator).to(train.x.device)
-        size = len(order) if training.optimizer == "online_backprop" else training.batch
-        for part in order.split(size):
-            if len(part) > 1 or len(order) == 1:  # batch norm cannot train on a lone last sample
-                yield train.x[part], train.y[part]
+        order = torch.randperm(count, generator=generator).to(train.x.device)
+        for part in order[:used].split(size):
+            yield train.x[part], train.y[part]
 
+    steps = None if online else training.epochs * -(-used // size)
     chance = None
     if splits.task == "classification":
         chance = float(torch.bincount(validation.y).max() / len(validation.y))
     loss = training.loss_for(splits.task, splits.outputs)
-    return Task(name, batches, loss, per_sample_score(splits.task, validation.x, validation.y), chance)
+    score = per_sample_score(splits.task, validation.x, validation.y)
+    return Task(name, batches, loss, score, chance, steps)
 
 
 def test_score(model: nn.Module, splits: Splits) -> Score:
-    """Accuracy, or R^2, on the test set; to be asked for once, when everything is decided."""
+    """Accuracy, R^2 or minus the mean absolute error on the test set; to be asked for once, when everything is decided."""
     device = next(model.parameters()).device
     return Score.of(per_sample_score(splits.task, splits.test.x.to(device), splits.test.y.to(device))(model))
 
@@ -155,7 +160,7 @@ def _record(
         "threads": torch.get_num_threads(),
         "data": splits.provenance,
         "task": splits.task,
-        "result": {**rows, **process.summary()},
+        "result": {**rows, **_naive(recipe, splits), **process.summary()},
         "timing": {
             **process.timing(),
             "latency": latency,
@@ -167,15 +172,41 @@ def _record(
     }
 
 
+def _naive(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+    """Forecasts that need no network; a study has them among its parts."""
+    return {"naive": forecasts.naive_errors(splits)} if splits.naive and recipe.study is None else {}
+
+
 def _measured(model: nn.Module, splits: Splits, example: Tensor) -> dict[str, Any]:
-    score = test_score(model, splits)
+    if splits.task == "forecast":
+        judged: dict[str, Any] = forecasts.errors(forecasts.forecast(model, splits.test.x), splits)
+        size = weighed(model)
+    else:
+        score = test_score(model, splits)
+        judged = {"test": score.value, "test_error": score.error}
+        size = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "bytes": cost.stored_bytes(model),
+        }
     return {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "bytes": cost.stored_bytes(model),
+        **size,
         "flops": cost.forward_flops(model, example),
-        "test": score.value,
-        "test_error": score.error,
+        **judged,
         "latency": cost.latency(model, example),
+    }
+
+
+def _notes(recipe: Recipe, seed: int, splits: Splits) -> dict[str, Any]:
+    """What travels with a saved model: how to build it again, and what to make of its inputs and outputs."""
+    return {
+        "recipe": recipe.name,
+        "seed": seed,
+        "classes": splits.classes,
+        "task": splits.task,
+        "input": list(splits.train.x.shape[1:]),
+        "network": _plain(recipe.model),
+        "outputs": splits.outputs,
+        "data": splits.provenance,
     }
 
 
@@ -184,8 +215,9 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     if recipe.study is not None:
         tables["study"] = _plain(recipe.study)
     # a user's file is known by its contents; where it lies may differ from machine to machine
-    if tables["data"]["path"] is not None:
-        tables["data"]["path"] = Path(tables["data"]["path"]).name
+    for key in ("path", "csv"):
+        if tables["data"].get(key) is not None:
+            tables["data"][key] = Path(tables["data"][key]).name
     return {"name": recipe.name, "seed": seed, "recipe": tables}
 
 
