@@ -1,24 +1,13 @@
 """Records to tables: one line a run, and over the seeds the mean with its 95 % interval. Pure."""
 
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from coppice.experiments.statistics import mean
+
 Record = dict[str, Any]
-
-
-class Mean(NamedTuple):
-    """A mean over so many runs, with the half width of its 95 % interval; None for a single value."""
-
-    value: float
-    half: float | None
-    runs: int
-
-    def text(self, digits: int) -> str:
-        half = "" if self.half is None else f" ± {self.half:,.{digits}f}"
-        return f"{self.value:,.{digits}f}{half}"
 
 
 class Table(NamedTuple):
@@ -89,18 +78,6 @@ class Group:
 def metric(record: Record) -> str:
     """The name of the score: accuracy for classes, R2 for values."""
     return "accuracy" if record["task"] == "classification" else "R2"
-
-
-def mean(values: Sequence[float]) -> Mean:
-    """Mean and half width of the 95 % t-interval:  t(0.975, n - 1) s / sqrt(n)."""
-    count = len(values)
-    centre = math.fsum(values) / count
-    if count < 2:
-        return Mean(centre, None, count)
-    from scipy.stats import t
-
-    spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (count - 1))
-    return Mean(centre, float(t.ppf(0.975, count - 1)) * spread / math.sqrt(count), count)
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:
