@@ -12,6 +12,7 @@ from torch import nn
 
 from coppice.parts import layers, storage
 from coppice.parts.chains import ACTIVATIONS, BATCH_NORMS, KEEPS_CHANNELS, LAYERS
+from coppice.parts.packing import pack, read_model
 from coppice.parts.surgery import resize, unwrap
 
 KNOWN: dict[str, type[nn.Module]] = {
@@ -68,9 +69,12 @@ def build(plan: list[Any]) -> nn.Sequential:
 
 
 def save_model(model: nn.Module, path: str | Path, **notes: Any) -> None:
-    """Save a (shrunken) model as safetensors with a JSON header; `notes` (JSON values) travel along."""
+    """Save a (shrunken) model as safetensors with a JSON header; `notes` (JSON values) travel along.
+
+    Of masked weights it holds one bit a synapse and the values of the living: see `parts.packing`.
+    """
     model = unwrap(model)
-    storage.write(Path(path), {"plan": describe(model), "weights": model.state_dict(), "notes": notes})
+    storage.write(Path(path), {"plan": describe(model), **pack(model.state_dict()), "notes": notes})
 
 
 def load_model(path: str | Path, into: nn.Module | None = None) -> nn.Module:
@@ -78,9 +82,7 @@ def load_model(path: str | Path, into: nn.Module | None = None) -> nn.Module:
 
     Raises ValueError when the file does not describe how to build the model and `into` is missing.
     """
-    stored = storage.read(Path(path))
-    if not isinstance(stored, dict) or "weights" not in stored:
-        raise ValueError(f"{path} holds no model; it is perhaps a run's checkpoint.")
+    stored = read_model(path)
     if into is None and stored["plan"] is None:
         raise ValueError(
             f"{path} holds weights of a model that is no plain nn.Sequential: build it as usual and call "
