@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coppice.data import SETS, Data, catalogue, load
+from coppice.data import SERIES, SETS, Data, catalogue, load
 from coppice.data.scaling import Scaling
 from coppice.data.splits import Source
 
@@ -28,6 +28,7 @@ from coppice.data.splits import Source
             {"name": "mnits"},
             "name is 'mnits', but the data sets are digits, mnist, file. Did you mean 'mnist'",
         ),
+        ({"name": "co2"}, r"name is 'co2', a series to forecast: load it by Series\(name='co2'\)"),
         ({"name": "file"}, 'path is None, but name = "file" needs the path of a .npz or .csv'),
         ({"name": "file", "path": "a.parquet"}, "path is 'a.parquet'"),
         ({"path": "a.csv"}, "path = 'a.csv' has no meaning for 'digits'"),
@@ -198,7 +199,7 @@ def test_a_users_file_leaves_no_machine_path_in_the_record(tmp_path: Path) -> No
 
 
 def test_the_catalogue_names_https_mirrors_and_checksums():
-    assert set(SETS) == {"digits", "mnist"}
+    assert set(SETS) == {"digits", "mnist", *SERIES}
     assert len(SETS["mnist"].files) == 4
     for file in SETS["mnist"].files:
         assert len(file.sha256) == 64
@@ -209,7 +210,7 @@ def test_the_catalogue_names_https_mirrors_and_checksums():
 def test_the_package_imports_without_its_extra():
     code = (
         "import sys\n"
-        "for name in ('sklearn', 'pooch', 'requests', 'rich'): sys.modules[name] = None\n"
+        "for name in ('sklearn', 'pooch', 'requests', 'rich', 'pandas', 'statsmodels'): sys.modules[name] = None\n"
         "import coppice.data as data\n"
         "try: data.load(data.Data(), 0)\n"
         "except ModuleNotFoundError as missing: print(missing)\n"

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from coppice.data import digits, mnist, table
 from coppice.data.fetch import RemoteFile, here, origin
 from coppice.data.scaling import Scaling, fit
+from coppice.data.series import Series, load_series
+from coppice.data.series_files import TextFile
+from coppice.data.series_sets import SERIES
 from coppice.data.splits import Source, Split, Splits, counts, draw
 
 
@@ -42,6 +45,7 @@ SETS = {
             homepage="http://yann.lecun.com/exdb/mnist/",
             files=mnist.FILES,
         ),
+        *(DataSet(one.name, one.what, one.licence, one.homepage, one.files) for one in SERIES.values()),
     )
 }
 
@@ -66,7 +70,11 @@ class Data:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        names = (*SETS, "file")
+        names = (*(name for name in SETS if name not in SERIES), "file")
+        if self.name in SERIES:
+            raise ValueError(
+                f"name is '{self.name}', a series to forecast: load it by Series(name='{self.name}')."
+            )
         if self.name not in names:
             near = difflib.get_close_matches(str(self.name), names, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -111,14 +119,20 @@ def _check_share(name: str, value: Any, otherwise: str = "") -> None:
         )
 
 
-def load(data: Data, seed: int) -> Splits:
-    """Read a data set and draw disjoint training and validation samples from its pool with `seed`.
+def load(data: Data | Series, seed: int) -> Splits:
+    """Read a data set and make disjoint training, validation and test samples of it.
 
-    Classification is drawn stratified: first validation, which therefore does not depend on `train`, then
-    training. The test set is the same for every seed. A file's features, and regression targets, are
-    standardised with constants of the training rows, kept in `provenance`. ValueError: counts or classes
-    that the data cannot give; errors of the readers pass.
+    A `Series` becomes windows cut in order of time, the same for every seed: see `coppice.data.series.windows`.
+    From the pool of `Data`, training and validation samples are drawn with `seed`. Classification is drawn
+    stratified: first validation, which therefore does not depend on `train`, then training. The test set is the
+    same for every seed. A file's features, and regression targets, are standardised with constants of the
+    training rows, kept in `provenance`. ValueError: counts or classes that the data cannot give; errors of the
+    readers pass.
     """
+    return load_series(data, seed) if isinstance(data, Series) else _drawn(data, seed)
+
+
+def _drawn(data: Data, seed: int) -> Splits:
     source = _read(data)
     classes = source.classes
     x, y, x_test, y_test = source.x, source.y, source.x_test, source.y_test
@@ -181,6 +195,8 @@ def status(name: str) -> Literal["embedded", "cached", "in COPPICE_DATA", "not d
         present = False
     if not present:
         return "not downloaded"
+    if any(isinstance(file, TextFile) and file.packaged() for file in files):
+        return "embedded"
     return "cached" if origin() == "cache" else "in COPPICE_DATA"
 
 

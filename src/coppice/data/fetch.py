@@ -21,13 +21,19 @@ class RemoteFile:
     """A file on the web whose content is known beforehand.
 
     `name` is its place below the data folder or cache ("mnist/t10k-labels-idx1-ubyte.gz"); `urls` are
-    mirrors, tried in turn; `sha256` in lower-case hex; `size` in bytes.
+    mirrors, tried in turn; `sha256` in lower-case hex; `size` in bytes. `by_hand` says how to get a file that
+    no address delivers as it is, and then there are no urls.
     """
 
     name: str
     urls: tuple[str, ...]
     sha256: str
     size: int
+    by_hand: str = ""
+
+    def elsewhere(self) -> Path | None:
+        """A checked copy that is here already in another form; None unless a kind of file looks for one."""
+        return None
 
 
 class WrongFile(Exception):
@@ -45,6 +51,13 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path(need("pooch").os_cache("coppice"))
 
 
+def data_folder() -> Path:
+    """The folder that `fetch` reads from: the user's, else the cache."""
+    if origin() == "COPPICE_DATA":
+        return Path(os.environ["COPPICE_DATA"]).expanduser()
+    return cache_folder()
+
+
 def mismatch(path: Path, file: RemoteFile) -> str | None:
     """How the file at `path` differs from what is expected, in words; None when it is right."""
     size = path.stat().st_size
@@ -60,10 +73,18 @@ def fetch(file: RemoteFile) -> Path:
 
     COPPICE_DATA is never written to. A cached file that fails its check is reported (UserWarning) and
     downloaded again. A broken download leaves `<file>.part`, which the next call resumes.
-    FileNotFoundError: COPPICE_DATA lacks the file. RuntimeError: wrong content, or no address delivers.
+    FileNotFoundError: COPPICE_DATA lacks the file, or it is to be had by hand only. RuntimeError: wrong
+    content, or no address delivers.
     """
+    other = file.elsewhere()
+    if other is not None:
+        return other
+    if not file.urls:
+        raise FileNotFoundError(
+            f"'{file.name}' is not in '{data_folder()}', and it cannot be downloaded as it is: {file.by_hand}."
+        )
     if origin() == "COPPICE_DATA":
-        return _from_folder(Path(os.environ["COPPICE_DATA"]).expanduser(), file)
+        return _from_folder(data_folder(), file)
     cached = cache_folder() / file.name
     if cached.is_file():
         wrong = mismatch(cached, file)
@@ -75,8 +96,12 @@ def fetch(file: RemoteFile) -> Path:
 
 def here(file: RemoteFile) -> bool:
     """Whether `fetch` would answer without a download and without an error."""
-    folder = Path(os.environ["COPPICE_DATA"]).expanduser() if origin() == "COPPICE_DATA" else cache_folder()
-    path = folder / file.name
+    try:
+        if file.elsewhere() is not None:
+            return True
+    except RuntimeError:  # it is there, but it is not the right one
+        return False
+    path = data_folder() / file.name
     return path.is_file() and mismatch(path, file) is None
 
 

@@ -1,7 +1,7 @@
 """What a data set becomes: training, validation and test samples, drawn reproducibly."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from coppice.data.scaling import Scaling
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "forecast"]
 TEST_SEED = 0  # the test set must not move with the seed of a run
 
 
 class Split(NamedTuple):
-    """Samples: `x` [n, features] or [n, channel, height, width] float32.
+    """Samples: `x` [n, features], [n, channel, height, width] or, of a series, [n, length, channel]; float32.
 
-    `y` is [n] int64 class numbers, or [n, output] float32 for regression.
+    `y` is [n] int64 class numbers, or [n, output] float32 for regression, [n, horizon] for a forecast.
     """
 
     x: Tensor
@@ -30,6 +30,9 @@ class Splits:
 
     `outputs` is the number of classes or of regression targets; `classes` their names (None for regression).
     `provenance` can be written as JSON and holds the source, checksums, counts, seeds and scaling constants.
+    Of a forecast, `naive` holds the test forecasts of the rules any model must beat, [n, horizon] in the scale
+    of y, and `unit_scale` [n] the factor by which an error of each test forecast becomes one in the target's
+    unit.
     """
 
     train: Split
@@ -39,6 +42,8 @@ class Splits:
     outputs: int
     classes: tuple[str, ...] | None
     provenance: dict[str, Any]
+    naive: dict[str, Tensor] = field(default_factory=dict)
+    unit_scale: Tensor | None = None
 
 
 @dataclass(frozen=True)
