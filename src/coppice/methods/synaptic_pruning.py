@@ -291,8 +291,23 @@ class Pruning:
         self.step, self.events = state["step"], [dict(event) for event in state["events"]]
         self._listen()
 
-    def _before_step(self, *_: Any) -> None:
-        self.body.before_step()
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Look at the gradients; where the step is given a closure, they are there only after its first call."""
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            self.body.before_step()
+            return None
+        seen = False
+
+        def then_look() -> Any:
+            nonlocal seen
+            loss = closure()
+            if not seen:
+                self.body.before_step()
+            seen = True
+            return loss
+
+        return (args[0], then_look, *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
 
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
