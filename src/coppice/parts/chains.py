@@ -79,7 +79,7 @@ def flattens(node: fx.Node, module: nn.Module | None) -> bool:
     if isinstance(module, nn.Flatten):
         return module.start_dim == 1 and module.end_dim == -1
     if node.target is torch.flatten or (node.op == "call_method" and node.target == "flatten"):
-        return bool(_argument(node, 1, "start_dim", 0) == 1 and _argument(node, 2, "end_dim", -1) == -1)
+        return bool(argument(node, 1, "start_dim", 0) == 1 and argument(node, 2, "end_dim", -1) == -1)
     if node.op == "call_method" and node.target in ("view", "reshape"):
         return len(node.args) == 3 and bool(node.args[2] == -1) and _is_batch_size(node.args[1])
     return False
@@ -118,13 +118,14 @@ def _is_one_of(
     return isinstance(module, kinds) if node.op == "call_module" else node.target in functions
 
 
-def _is_batch_size(argument: Any) -> bool:
-    if not isinstance(argument, fx.Node):
+def _is_batch_size(value: Any) -> bool:
+    if not isinstance(value, fx.Node):
         return False
-    if argument.op == "call_method" and argument.target == "size":
-        return bool(_argument(argument, 1, "dim", None) == 0)
-    return argument.target is operator.getitem and bool(argument.args[1] == 0)
+    if value.op == "call_method" and value.target == "size":
+        return bool(argument(value, 1, "dim", None) == 0)
+    return value.target is operator.getitem and bool(value.args[1] == 0)
 
 
-def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
+def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
+    """An argument of a call, given by position or by name."""
     return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)

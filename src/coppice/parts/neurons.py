@@ -7,18 +7,21 @@ named in a warning.
 """
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, fx, nn
 
 from coppice.parts import chains
 from coppice.parts.chains import BATCH_NORMS, LAYER_NORMS, LAYERS
 from coppice.parts.layers import ShrunkLayerNorm
+from coppice.parts.pieces import Piece, Units
+from coppice.parts.tracing import Tracer, tied_modules, unwrap, uses
 
 
-class Population(NamedTuple):
+@dataclass(frozen=True)
+class Population(Units):
     """The neurons of one hidden layer, as module names within the model.
 
     incoming: the layer whose outputs they are, weight [neuron, source, ...]
@@ -32,8 +35,11 @@ class Population(NamedTuple):
     outgoing: str
     spread: int
 
+    @property
+    def name(self) -> str:
+        return self.incoming
+
     def width(self, model: nn.Module) -> int:
-        """How many neurons there are now."""
         return model.get_parameter(f"{self.incoming}.weight").shape[0]
 
     def incoming_weight(self, model: nn.Module) -> Tensor:
@@ -45,21 +51,40 @@ class Population(NamedTuple):
         weight = model.get_parameter(f"{self.outgoing}.weight").detach().transpose(0, 1)
         return weight.reshape(self.width(model), -1)
 
+    def inward(self, model: nn.Module) -> list[Piece]:
+        return [Piece(f"{self.incoming}.weight", 0)]
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, ShrunkLayerNorm) or super().is_leaf_module(m, module_qualified_name)
+    def outward(self, model: nn.Module) -> list[Piece]:
+        return [Piece(f"{self.outgoing}.weight", 1, span=self.spread)]
 
+    def entries(self, model: nn.Module) -> list[Piece]:
+        owned = [(self.incoming, "bias")]
+        owned += [(n, leaf) for n in self.norms for leaf in ("weight", "bias", "running_mean", "running_var")]
+        return [
+            Piece(f"{name}.{leaf}", 0)
+            for name, leaf in owned
+            if getattr(model.get_submodule(name), leaf, None) is not None
+        ]
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside torch.compile's wrapper; other wrappers are refused, for they hold on to the old tensors."""
-    inner = getattr(model, "_orig_mod", model)
-    inner = inner if isinstance(inner, nn.Module) else model
-    if isinstance(inner, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-        raise ValueError(
-            f"{type(inner).__name__} holds the old tensors: cut `model.module`, then wrap it again."
-        )
-    return inner
+    def dead(self, model: nn.Module) -> Tensor:
+        """[unit], True where nobody hears it and, should a LayerNorm average it, what it says there is always zero."""
+        dead = super().dead(model)
+        source = model.get_submodule(self.incoming)
+        for name in self.norms:
+            norm = model.get_submodule(name)
+            if isinstance(norm, nn.LayerNorm):  # a neuron dies in all three or in none
+                dead &= _silent(source, len(dead)).to(dead.device)
+            source = norm
+        return dead
+
+    def count_silent(self, model: nn.Module, gone: int) -> None:
+        for name in self.norms:
+            norm = model.get_submodule(name)
+            if isinstance(norm, nn.LayerNorm):
+                ShrunkLayerNorm.convert(norm).silent += gone
+
+    def check(self, model: nn.Module) -> None:
+        check_populations(model, [self])
 
 
 def populations(model: nn.Module) -> list[Population]:
@@ -69,28 +94,13 @@ def populations(model: nn.Module) -> list[Population]:
     """
     model = unwrap(model)
     try:
-        graph = _Tracer().trace(model)
+        graph = Tracer().trace(model)
     except Exception as error:  # whatever the user's forward raises under tracing
         raise ValueError(
             f"the forward pass of {type(model).__name__} cannot be traced ({error}). Write it without branches on "
             "tensor values, or list the populations yourself: Population(incoming, norms, outgoing, spread)."
         ) from error
-    modules = dict(model.named_modules())
-    uses = Counter(_used_module(node) for node in graph.nodes)
-    tied = _tied_modules(model)
-    found: list[Population] = []
-    refused: dict[str, None] = {}  # in order, none twice
-    for node in graph.nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], LAYERS):
-            continue
-        population, reason = _follow(node, modules)
-        shared = [n for n in _modules(population) if uses[n] > 1 or n in tied] if population else []
-        if shared:
-            refused[f"'{node.target}' ('{shared[0]}' is shared or used more than once)"] = None
-        elif population is not None:
-            found.append(population)
-        elif reason:
-            refused[f"'{node.target}' ({reason})"] = None
+    found, refused = in_graph(graph, dict(model.named_modules()), tied_modules(model))
     if not found:
         why = "; ".join(refused) or "it has no hidden Linear, Conv1d or Conv2d layer"
         raise ValueError(f"{type(model).__name__} has no neurons that can be removed: {why}.")
@@ -99,9 +109,30 @@ def populations(model: nn.Module) -> list[Population]:
     return found
 
 
+def in_graph(
+    graph: fx.Graph, modules: dict[str, nn.Module], tied: set[str]
+) -> tuple[list[Population], list[str]]:
+    """The populations of a traced forward pass, and of each layer that is left alone the name and the reason."""
+    count = uses(graph)
+    found: list[Population] = []
+    refused: dict[str, None] = {}  # in order, none twice
+    for node in graph.nodes:
+        if node.op != "call_module" or not isinstance(modules[node.target], LAYERS):
+            continue
+        population, reason = _follow(node, modules)
+        shared = [n for n in _modules(population) if count[n] > 1 or n in tied] if population else []
+        if shared:
+            refused[f"'{node.target}' ('{shared[0]}' is shared or used more than once)"] = None
+        elif population is not None:
+            found.append(population)
+        elif reason:
+            refused[f"'{node.target}' ({reason})"] = None
+    return found, list(refused)
+
+
 def check_populations(model: nn.Module, listed: Sequence[Population]) -> None:
     """Refuse populations, written by hand, that do not fit the model's layers and shapes."""
-    modules, tied = dict(model.named_modules()), _tied_modules(model)
+    modules, tied = dict(model.named_modules()), tied_modules(model)
     for population in listed:
         for name in _modules(population):
             if name not in modules:
@@ -129,18 +160,12 @@ def _modules(population: Population) -> tuple[str, ...]:
     return (population.incoming, *population.norms, population.outgoing)
 
 
-def _used_module(node: fx.Node) -> str:
-    """The module that a step calls, or whose tensor it takes past the module's own forward; "" for neither."""
-    if node.op == "call_module":
-        return str(node.target)
-    return str(node.target).rpartition(".")[0] if node.op == "get_attr" else ""
-
-
-def _tied_modules(model: nn.Module) -> set[str]:
-    owners: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
-    return {name for names in owners.values() if len(names) > 1 for name in names}
+def _silent(source: nn.Module, width: int) -> Tensor:
+    """[neuron], True where what a layer or norm gives out is zero whatever it reads."""
+    if source._parameters["weight"] is None:
+        return torch.zeros(width, dtype=torch.bool)
+    given = [p.detach().reshape(width, -1) for p in source._parameters.values() if p is not None]
+    return (torch.cat(given, 1) == 0).all(1)
 
 
 def _follow(start: fx.Node, modules: dict[str, nn.Module]) -> tuple[Population | None, str]:

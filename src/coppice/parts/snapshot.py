@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from coppice.parts.surgery import State, resize, unwrap
+from coppice.parts.resizing import State, resize
+from coppice.parts.tracing import unwrap
 
 
 def take(model: nn.Module, optimizer: Optimizer | None) -> State:
