@@ -1,4 +1,4 @@
-"""Imports run one way: cli -> experiments -> methods, models, data -> parts, contract -> torch."""
+"""Imports run one way: cli -> experiments -> methods, models, data -> parts, contract -> torch; integrations -> methods."""
 
 import ast
 import graphlib
@@ -13,7 +13,7 @@ import pytest
 import coppice
 
 PACKAGE = Path(coppice.__file__).parent
-ROOMS = ("parts", "contract", "methods", "models", "data", "experiments", "cli")
+ROOMS = ("parts", "contract", "methods", "models", "data", "experiments", "integrations", "cli")
 BELOW = {
     "parts": {"parts"},
     "contract": {"parts"},
@@ -21,7 +21,8 @@ BELOW = {
     "models": {"models", "parts", "contract"},
     "data": {"data", "parts", "contract"},
     "experiments": {"experiments", "methods", "models", "data", "parts", "contract"},
-    "cli": set(ROOMS),
+    "integrations": {"integrations", "methods", "parts", "contract"},
+    "cli": set(ROOMS) - {"integrations"},
 }
 CORE = ("contract", "parts", "methods", "models")
 
