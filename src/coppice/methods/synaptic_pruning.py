@@ -341,12 +341,12 @@ def _synapses(settings: SynapticPruning, model: nn.Module, optimizer: Optimizer)
         raise ValueError(_NOT_TRAINED.format(type(optimizer).__name__, type(model).__name__))
     cap = settings.max_layer_sparsity
     cap = cap if cap is not None else COLLAPSE if attends(model) else 1.0
-    sizes = [model.get_parameter(name).numel() for name in names]
-    most = sum(min(int(cap * size), size - 1) for size in sizes)
-    if round(settings.final_sparsity * sum(sizes)) > most:
+    size = sum(model.get_parameter(name).numel() for name in names)
+    most = Synapses.most(model, names, cap)
+    if round(settings.final_sparsity * size) > most:
         raise ValueError(
             f"final_sparsity is {settings.final_sparsity}, but with at most {cap:.0%} of each tensor dead only"
-            f" {most:,} of {sum(sizes):,} synapses can die: lower it, or raise max_layer_sparsity."
+            f" {most:,} of {size:,} synapses can die: lower it, or raise max_layer_sparsity."
         )
     grows = bool(settings.regrow or settings.newborn)
     return Synapses(model, optimizer, names, settings.score, cap, settings.regrow, grows)

@@ -124,9 +124,16 @@ class Synapses(Prunable):
             return Deaths(0, self._wake(calls, dead_before, -missing))
         if missing <= 0:
             return Deaths(0)
-        back = min(round(missing * self.regrow / (1 - self.regrow)), self.dead) if calls else 0
+        back = round(missing * self.regrow / (1 - self.regrow)) if calls else 0
+        back = max(0, min(back, self.dead, self.most(self.model, self.names, self.cap) - self.dead - missing))
         killed = self.kill(missing + back, self.score, step)
         return Deaths(killed, self._wake(calls, dead_before, back))
+
+    @staticmethod
+    def most(model: nn.Module, names: Sequence[str], cap: float) -> int:
+        """How many may be dead at once."""
+        sizes = [model.get_parameter(name).numel() for name in names]
+        return sum(min(int(cap * size), size - 1) for size in sizes)
 
     def kill(self, count: int, score: str, step: int) -> int:
         """Kill the `count` living of lowest score."""
@@ -182,7 +189,8 @@ class Synapses(Prunable):
         def listen(gradient: Tensor) -> None:
             if self.hears:  # summed, for a step may accumulate several backward passes
                 held = self._calls.get(name)
-                self._calls[name] = gradient.detach() if held is None else held + gradient.detach()
+                # a copy: the tensor itself becomes the gradient, in which the dead are muted
+                self._calls[name] = gradient.detach().clone() if held is None else held + gradient.detach()
 
         return listen
 
