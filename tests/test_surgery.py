@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from coppice.parts.layers import ShrunkLayerNorm
 from coppice.parts.masks import Masks
 from coppice.parts.neurons import Population, populations
-from coppice.parts.surgery import compact, count_parameters, keep_neurons, resize
+from coppice.parts.resizing import resize
+from coppice.parts.surgery import compact, count_parameters, keep_neurons
 from strategies import Plan, doomed, kill, scramble
 
 OPTIMIZERS = {

@@ -13,7 +13,8 @@ from torch import nn
 from coppice.parts import layers, storage
 from coppice.parts.chains import ACTIVATIONS, BATCH_NORMS, KEEPS_CHANNELS, LAYERS
 from coppice.parts.packing import pack, read_model
-from coppice.parts.surgery import resize, unwrap
+from coppice.parts.resizing import resize
+from coppice.parts.tracing import unwrap
 
 KNOWN: dict[str, type[nn.Module]] = {
     kind.__name__: kind

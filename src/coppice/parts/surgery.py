@@ -15,7 +15,6 @@ from coppice.parts.masks import SUFFIX
 from coppice.parts.pieces import Piece, Units, order
 from coppice.parts.resizing import State as State
 from coppice.parts.resizing import declare_size
-from coppice.parts.resizing import resize as resize
 from coppice.parts.tracing import unwrap
 from coppice.parts.units import check_units, units
 
