@@ -70,7 +70,7 @@ def test_a_preset_is_changed_by_single_values() -> None:
         ("model.hidden=[]", "hidden is empty"),
         ("model.hidden=40", "model.hidden is 40"),
         ("model.hidden.first=40", "'hidden' is a value, not a table"),
-        ("data.name=digit", "Did you mean 'digits'"),
+        ("data.name=digit", "did you mean 'digits'"),
         ("data.path=a.csv", "path = 'a.csv' has no meaning for 'digits'"),
         ("sweep.batch=[1]", "not of the form table.key"),
         ("sweep.training.batch=3", "sweep"),

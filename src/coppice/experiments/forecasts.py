@@ -5,11 +5,16 @@ from torch import Tensor, nn
 
 from coppice.data import Splits
 
+DROPPING = (nn.Dropout, nn.RNNBase, nn.MultiheadAttention)  # modules in which dropout is at home
+
 
 @torch.no_grad()
-def forecast(model: nn.Module, x: Tensor, size: int = 4096) -> Tensor:
-    """Windows [n, length, channel] -> [n, horizon] on the CPU, in evaluation mode."""
+def forecast(model: nn.Module, x: Tensor, size: int = 4096, dropout: bool = False) -> Tensor:
+    """Windows [n, length, channel] -> [n, horizon] on the CPU, in evaluation mode; with dropout, only that is on."""
     model.eval()
+    if dropout:
+        for module in model.modules():
+            module.training = isinstance(module, DROPPING)
     device = next(model.parameters()).device
     return torch.cat([model(part.to(device)).cpu() for part in x.split(size)])
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from coppice.data import Data
+from coppice.data import SERIES, SETS, Data, Series
 from coppice.experiments.loop import Training
 from coppice.experiments.studies import STUDIES, Study
 from coppice.methods import BDNNSP, CATALOGUE, PRESETS, Dense, SynapticPruning
@@ -36,7 +36,7 @@ class Recipe:
 
     name: str
     about: str = ""
-    data: Data = field(default_factory=Data)
+    data: Data | Series = field(default_factory=Data)
     model: Plan = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     method: BDNNSP | Dense | SynapticPruning = field(default_factory=BDNNSP)
@@ -100,7 +100,7 @@ def from_tables(name: str, tables: dict[str, Any]) -> Recipe:
     recipe = Recipe(
         name=name,
         about=_validated(str, tables.get("about", ""), "about"),
-        data=_table(Data, tables.get("data", {}), "data"),
+        data=_data(tables.get("data", {})),
         model=_model(tables.get("model", {})),
         training=_table(Training, tables.get("training", {}), "training"),
         method=_method(tables.get("method", {})),
@@ -131,6 +131,19 @@ def _short(key: str) -> str:
     """What a swept key is called in a folder's name: batch of training.batch, but data of data.name."""
     table, _, last = key.rpartition(".")
     return table.rpartition(".")[2] if last == "name" else last
+
+
+def _data(table: Any) -> Data | Series:
+    """A series where one is named or a csv in the long form is given; else samples."""
+    chosen = table if isinstance(table, dict) else {}
+    name = chosen.get("name", "digits")
+    if chosen.get("csv") is not None or name in SERIES:
+        series: Series = _table(Series, table, "data")
+        return series
+    if name not in (*SETS, "file"):
+        raise ValueError(f"data: there is no '{name}'{_nearest(str(name), (*SETS, 'file'))}.")
+    data: Data = _table(Data, table, "data")
+    return data
 
 
 def _model(table: Any) -> Plan:

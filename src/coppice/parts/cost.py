@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,25 @@ def forward_flops(model: nn.Module, example: Tensor) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     inner = unwrap(model)  # the counter does not see into compiled code
-    with _evaluating(inner), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        inner(example)
-    return int(counter.get_total_flops())
+    seen, missed = list[int](), list[int]()
+
+    def before(*_: object) -> None:
+        seen.append(counter.get_total_flops())
+
+    def after(layer: nn.Module, _inputs: object, output: Any) -> None:
+        if counter.get_total_flops() == seen.pop():  # nor into oneDNN's LSTM and the fast path of attention
+            missed.append(2 * _multiplications(layer, output))
+
+    whole = [m for m in inner.modules() if isinstance(m, (nn.RNNBase, nn.MultiheadAttention))]
+    hooks = [m.register_forward_pre_hook(before) for m in whole]
+    hooks += [m.register_forward_hook(after) for m in whole]
+    try:
+        with _evaluating(inner), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            inner(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return int(counter.get_total_flops()) + sum(missed)
 
 
 def stored_bytes(model: nn.Module) -> int:
@@ -57,18 +74,16 @@ class Meter:
     ) -> Iterator[None]:
         """Measure `epochs` of training by somebody's loop.
 
-        Operations: forward passes in training mode are counted at each Linear and Conv, and the backward pass as
-        twice the forward, the usual convention. A compiled model is left as it is: hooks inside would break its
-        graph, so its samples are counted, times the operations of the first of them.
+        Operations: forward passes in training mode are counted at each Linear, Conv, recurrent and attention module,
+        and the backward pass as twice the forward, the usual convention. A compiled model is left as it is: hooks
+        inside would break its graph, so its samples are counted, times the operations of the first of them.
         """
         inner = unwrap(model)
         each: list[int] = []
 
-        def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        def count(layer: nn.Module, _inputs: object, output: Any) -> None:
             if layer.training:
-                weight = layer.get_parameter("weight")
-                per_output = weight.numel() // weight.shape[0]
-                self.flops += 3 * 2 * output.numel() * per_output
+                self.flops += 3 * 2 * _multiplications(layer, output)
 
         def count_whole(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             if model.training:
@@ -80,7 +95,8 @@ class Meter:
             self.steps += 1
 
         if inner is model:
-            handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, LAYERS)]
+            counted = (*LAYERS, nn.RNNBase, nn.MultiheadAttention)
+            handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, counted)]
         else:
             handles = [model.register_forward_pre_hook(count_whole)]
         if optimizer is not None:
@@ -94,6 +110,21 @@ class Meter:
             self.cpu_seconds += time.process_time() - cpu
             for handle in handles:
                 handle.remove()
+
+
+def _multiplications(layer: nn.Module, output: Any) -> int:
+    """Of one forward pass, from what came out of it: `output` of a Linear or Conv, (`output`, ...) of the others."""
+    if isinstance(layer, nn.RNNBase):
+        rows = output[0].numel() // output[0].shape[-1]
+        return rows * sum(p.numel() for p in layer.parameters() if p.dim() > 1)
+    if isinstance(
+        layer, nn.MultiheadAttention
+    ):  # four projections, scores and weighted sums; keys as many as queries
+        width, length = layer.embed_dim, output[0].shape[-2 if layer.batch_first else 0]
+        return output[0].numel() // width * (4 * width * width + 2 * length * width)
+    weight = layer.get_parameter("weight")
+    outputs: int = output.numel()
+    return outputs * (weight.numel() // weight.shape[0])
 
 
 @contextmanager

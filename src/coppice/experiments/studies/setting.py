@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from coppice.contract import Process, Task
 from coppice.data import Split, Splits
+from coppice.models import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Setting:
 
     def model(self, hidden: tuple[int, ...] | None = None) -> nn.Module:
         """The recipe's network, or one with other hidden widths, freshly seeded."""
-        torch.manual_seed(self.seed)
         plan = self.recipe.model if hidden is None else dataclasses.replace(self.recipe.model, hidden=hidden)
+        return self.built(plan)
+
+    def built(self, plan: Plan) -> nn.Module:
+        """The network of a plan, freshly seeded: equal plans, equal weights."""
+        torch.manual_seed(self.seed)
         return plan.build(self.train.x.shape[1:], self.splits.outputs).to(self.device)
