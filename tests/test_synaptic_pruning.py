@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from coppice import Masks, SynapticPruning, prune_synapses
+from coppice import Masks, SynapticPruning, compact, prune_synapses
 from coppice.contract import Task
 from coppice.methods.synaptic_pruning import PRESETS, Pruning
 from coppice.parts.synapse_scores import SYNAPSE_SCORES
@@ -322,11 +322,63 @@ def test_a_newborn_network_grows_before_it_is_pruned():
     assert pruning.body.dead == round(0.7 * pruning.body.size)
 
 
+# --- whole neurons --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("layers", "both"), [(1, False), (2, False), (2, True)])
+def test_half_of_the_neurons_of_every_layer_die_and_are_removed_for_real(layers: int, both: bool) -> None:
+    model, optimizer, pruning = start(
+        steps=20, model=Forecaster(layers, both), unit="neuron", final_sparsity=0.5, every=2
+    )
+    learn(model, optimizer, 20)
+    assert pruning.sparsity == 0.5
+    assert {group.name: int((group.strength(model) > 0).sum()) for group in pruning.body.units} == {
+        f"lstm.l{layer}{way}": 4 for layer in range(layers) for way in (("", "_reverse") if both else ("",))
+    }
+    x = torch.randn(3, 5, 3)
+    masked, twin = model(x), copy.deepcopy(model)
+    compact(model, optimizer)
+    assert model.lstm.hidden_size == 4
+    assert torch.allclose(model(x), masked, atol=1e-6)
+    learn(model, optimizer, 5, 20)  # the optimizer trains the small one on
+    assert not torch.allclose(model(x), twin(x), atol=1e-6)
+
+
+def test_a_network_cut_on_the_way_reaches_the_share_of_its_first_width():
+    model, optimizer, pruning = start(steps=20, unit="neuron", final_sparsity=0.5, every=1, start=0.0)
+    learn(model, optimizer, 4)
+    before = pruning.sparsity
+    assert 0 < before < 0.5
+    compact(model, optimizer)
+    assert pruning.sparsity == before
+    learn(model, optimizer, 16, 4)
+    assert pruning.sparsity == 0.5
+    compact(model, optimizer)
+    assert model.lstm.hidden_size == 4
+
+
+def test_a_layer_keeps_its_last_neuron():
+    model, optimizer, pruning = start(steps=4, unit="neuron", final_sparsity=0.99, every=1)
+    learn(model, optimizer, 4)
+    assert pruning.body.dead == 7
+    assert torch.isfinite(model(torch.randn(2, 5, 3))).all()
+
+
+def test_layers_with_an_excluded_weight_keep_their_neurons():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    pruning = prune_synapses(model, optimizer, 4, unit="neuron", exclude=["^4"], quiet=True)
+    assert [group.name for group in pruning.body.units] == ["0"]
+    with pytest.raises(ValueError, match="trains nothing of Sequential that could die"):
+        prune_synapses(model, optimizer, 4, unit="neuron", exclude=["^2"], quiet=True)
+
+
 # --- storing --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"score": "activity"}, {"score": "taylor", "regrow": 0.2}, {"newborn": 0.4}]
+    "options",
+    [{}, {"unit": "neuron"}, {"score": "activity"}, {"score": "taylor", "regrow": 0.2}, {"newborn": 0.4}],
 )
 @pytest.mark.parametrize("moment", [1, 7, 16, 33])
 def test_resumed_at_any_moment_it_goes_on_to_the_same_bits(moment: int, options: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from coppice.parts.prunable import Neurons, Synapses
 from coppice.parts.schedules import SCHEDULES
 from coppice.parts.synapse_scores import SYNAPSE_SCORES
 from coppice.parts.synapses import attends, synapses
+from coppice.parts.units import units
 
 COLLAPSE = 0.95  # of one tensor, the cap where a model has attention: a global |w| took 97 % of a feed-forward matrix
 
@@ -353,8 +354,6 @@ def _synapses(settings: SynapticPruning, model: nn.Module, optimizer: Optimizer)
 
 
 def _neurons(settings: SynapticPruning, model: nn.Module, optimizer: Optimizer) -> Neurons:
-    from coppice.parts.units import units
-
     held = _trained(optimizer)
     wanted = set(synapses(model, settings.include, settings.exclude))
     chosen = []

@@ -38,7 +38,8 @@ class Activity(Nothing):
     """Mean |input| of each source, [source], a running mean over the forward passes of training.
 
     Of a recurrent layer the inputs are the module's input (first layer) or the final hidden state of the layer
-    below, and its own; torch shows no other. Of attention, the query's mean stands for all of its inputs.
+    below, and its own; torch shows no other. Of packed attention the query stands for all three, and for what the output
+    projection hears.
     """
 
     def __init__(self, model: nn.Module, names: list[str]) -> None:
@@ -53,7 +54,7 @@ class Activity(Nothing):
             mine = {name: leaf for name, leaf in leaves.items() if name in wanted}
             if mine and not prefix.endswith("out_proj"):
                 hook = partial(self._on_forward, mine)
-                self._hooks.append(module.register_forward_hook(hook))
+                self._hooks.append(module.register_forward_hook(hook, with_kwargs=True))
 
     def remove(self) -> None:
         for hook in self._hooks:
@@ -61,13 +62,19 @@ class Activity(Nothing):
 
     @torch.no_grad()
     def _on_forward(
-        self, names: dict[str, str], module: nn.Module, inputs: tuple[Any, ...], output: Any
+        self,
+        names: dict[str, str],
+        module: nn.Module,
+        inputs: tuple[Any, ...],
+        named: dict[str, Any],
+        output: Any,
     ) -> None:
-        if not module.training or not inputs:
+        if not module.training:
             return
+        inputs = (*inputs, *named.values())
         for name, leaf in names.items():
             weight = module.get_parameter(leaf)
-            source = _source(module, leaf, inputs[0], output)
+            source = _source(module, leaf, inputs, output)
             axis = 1 if isinstance(module, nn.modules.conv._ConvNd) and source.dim() == weight.dim() else -1
             sources = weight.shape[1]
             mean = source.detach().float().abs().movedim(axis, -1).flatten(0, -2).mean(0)
@@ -109,21 +116,18 @@ def _trained(parameters: Mapping[str, nn.Parameter]) -> Iterator[tuple[str, Tens
             yield name, parameter.detach(), parameter.grad
 
 
-def _source(module: nn.Module, leaf: str, first: Tensor, output: Any) -> Tensor:
+def _source(module: nn.Module, leaf: str, inputs: tuple[Any, ...], output: Any) -> Tensor:
     """What the synapses of this weight listen to, sources along the last axis (the second of a convolution)."""
+    first = inputs[1 if leaf == "k_proj_weight" else 2 if leaf == "v_proj_weight" else 0]
+    if isinstance(module, nn.RNNCellBase) and leaf == "weight_hh":
+        return output[0] if isinstance(output, tuple) else output
     if not isinstance(module, nn.RNNBase) or leaf.startswith("weight_ih_l0"):
-        if isinstance(module, nn.RNNCellBase) and leaf == "weight_hh":
-            return output[0] if isinstance(output, tuple) else output
-        data = getattr(first, "data", first)  # of a packed sequence
-        return data if isinstance(data, Tensor) else first
-    state = (
-        output[1][0] if isinstance(output[1], tuple) else output[1]
-    )  # [layer * direction, (batch,) neuron]
+        return first.data  # also of a packed sequence
+    state = output[1][0] if isinstance(output[1], tuple) else output[1]  # [layer * direction, (batch,) unit]
     ways = 2 if module.bidirectional else 1
     layer = int(leaf.split("_l")[1].split("_")[0])
     if leaf.startswith("weight_hh"):
         return state[layer * ways + leaf.endswith("_reverse")]
     if leaf.startswith("weight_hr"):  # a projection hears the cell's own output, which torch does not show
-        return torch.ones(module.hidden_size, device=first.device)
-    below = state[(layer - 1) * ways : layer * ways]
-    return torch.cat(list(below), -1)
+        return torch.ones(1, module.hidden_size, device=state.device)
+    return torch.cat(list(state[(layer - 1) * ways : layer * ways]), -1)

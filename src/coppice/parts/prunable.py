@@ -6,7 +6,7 @@ first one's choice holds for all: scores may differ by what each has seen.
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,7 @@ from coppice.parts.evidence import GATHERERS, Nothing
 from coppice.parts.masks import Masks
 from coppice.parts.selection import lowest
 from coppice.parts.synapse_scores import SYNAPSE_SCORES
-
-if TYPE_CHECKING:
-    from coppice.parts.units import Units
+from coppice.parts.units import Units
 
 
 class Deaths(NamedTuple):
@@ -198,7 +196,7 @@ class Synapses(Prunable):
 class Neurons(Prunable):
     """Whole units; in every layer the same share of its first width, the weakest by strength. None keeps less than one."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, chosen: Sequence["Units"]) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer, chosen: Sequence[Units]) -> None:
         self.units = list(chosen)
         self.widths = {unit.name: unit.width(model) for unit in chosen}
         self.size = sum(self.widths.values())
