@@ -81,7 +81,9 @@ def fetch(file: RemoteFile) -> Path:
         return other
     if not file.urls:
         raise FileNotFoundError(
-            f"'{file.name}' is not in '{data_folder()}', and it cannot be downloaded as it is: {file.by_hand}."
+            f"'{file.name}' is not in '{data_folder()}', and it cannot be downloaded on its own: {file.by_hand}, "
+            f"or into the folder '{file.name.rpartition('/')[0]}' in it."
+            + ("" if origin() == "COPPICE_DATA" else " COPPICE_DATA names another folder to look in.")
         )
     if origin() == "COPPICE_DATA":
         return _from_folder(data_folder(), file)

@@ -1,36 +1,17 @@
 """Series to forecast: the table [data] of a recipe, or a table of the user's, made into windows without a leak."""
 
 import hashlib
-import warnings
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
-from coppice.data.series_frame import Columns, Frame, Long, Run, long_form, nearest, read_frame
-from coppice.data.series_leaks import assert_no_future
-from coppice.data.series_preparation import Preparation
+from coppice.data.series_frame import Columns, Frame, Long, long_form, nearest, read_frame
 from coppice.data.series_sets import SERIES, Choice
-from coppice.data.series_windows import (
-    TRANSFORMS,
-    Constants,
-    Form,
-    Parts,
-    borders,
-    fit,
-    inputs,
-    last,
-    parts,
-    persistence,
-    rows_needed,
-    seasonal,
-    targets,
-    trimmed,
-    unit,
-)
-from coppice.data.splits import Split, Splits
+from coppice.data.series_splits import Shares, windows
+from coppice.data.series_windows import TRANSFORMS, Form
+from coppice.data.splits import Splits
 
 OWN = ("missing", "time", "id")  # options that only a table of the user's needs
 
@@ -151,157 +132,34 @@ def table(series: Series) -> tuple[Frame, dict[str, Any]]:
 def load_series(series: Series, seed: int = 0) -> Splits:
     """Windows of a named set or of a csv; see `windows`. Nothing is drawn: `seed` is only kept in the provenance."""
     frame, origin = table(series)
-    return windows(frame, series, {**origin, "seed": int(seed)}, f"'{origin['name']}'")
+    long = long_form(frame, series.columns(), f"'{origin['name']}'")
+    return _windows(long, series, {**origin, "seed": int(seed)})
 
 
 def from_frame(frame: Frame, **options: Any) -> Splits:
     """Windows of a pandas.DataFrame in the long form; `options` are those of `Series`, without name and csv."""
     series = Series(csv="a DataFrame", **options)
-    content = (
-        repr([str(name) for name in frame.columns]) + frame.to_csv(index=False)
-        if hasattr(frame, "to_csv")
-        else ""
-    )
+    long = long_form(frame, series.columns(), "the DataFrame")
+    content = hashlib.sha256()
+    for run in long.runs:
+        content.update(run.name.encode())
+        for values in (run.ds, run.y, run.covariates):
+            content.update(np.ascontiguousarray(values).tobytes())
     origin = {
         "name": "DataFrame",
         "licence": "the user's own data",
         "source": "a pandas.DataFrame",
         "read_from": "memory",
-        "sha256": {"the table as csv": hashlib.sha256(content.encode()).hexdigest()},
+        "sha256": {"name, times, target and covariates of each series": content.hexdigest()},
         "seed": 0,
     }
-    return windows(frame, series, origin, "the DataFrame")
+    return _windows(long, series, origin)
 
 
-def windows(frame: Frame, series: Series, origin: dict[str, Any], what: str) -> Splits:
-    """Training, validation and test windows of all series in a table, those of one series after the other.
-
-    Each series is cut in order of time by the rows to forecast: a window belongs to the part that holds all its
-    target rows, and windows across a border to none; inputs may look back over a border. Each series is scaled by
-    constants of its own training rows. Windows whose target was not observed are left out. x [n, length, channel],
-    channel 0 the target's own history; y [n, horizon]. ValueError names what does not fit. UserWarning when one
-    series still trains at a time that another is tested on.
-    """
-    columns = series.columns()
-    long = long_form(frame, columns, what)
-    usual = "none" if series.csv is not None else SERIES[series.name].transform
-    form = Form(series.length, series.horizon, usual if series.transform == "auto" else series.transform)
-    made = [_part(trimmed(run, form, what), form, series, long) for run in long.runs]
-    _warn_of_shared_time(made, what)
-    period = _period(series, long, min(one.borders[1] for one in made), form)
-    preparation = Preparation(
-        replace(columns, covariates=long.covariates, series=None),
-        form,
-        long.step,
-        {one.run.name: one.constants for one in made},
-    )
-
-    def split(part: str) -> Split:
-        starts = [getattr(one.parts, part) for one in made]
-        pairs = list(zip(made, starts, strict=True))
-        x = np.concatenate([inputs(one.run, form, one.constants, at) for one, at in pairs])
-        y = np.concatenate([targets(one.run, form, one.constants, at) for one, at in pairs])
-        return Split(torch.from_numpy(x), torch.from_numpy(y))
-
-    train, validation, test = (split(part) for part in Parts._fields)
-    tests = [(one.run, form, one.constants, one.parts.test) for one in made]
-    units = [unit(form, known, last(run, form, at)) for run, _, known, at in tests]
-    return Splits(
-        train=train,
-        validation=validation,
-        test=test,
-        task="forecast",
-        outputs=form.horizon,
-        classes=None,
-        provenance={
-            **origin,
-            "task": "forecast",
-            "classes": None,
-            "target": long.target,
-            "covariates": list(long.covariates),
-            "transform": form.transform,
-            "period": period,
-            "counts": {
-                "rows": sum(len(one.run.y) for one in made),
-                "unobserved": sum(int(np.isnan(one.run.y).sum()) for one in made),
-                "train": len(train.y),
-                "validation": len(validation.y),
-                "test": len(test.y),
-            },
-            "begins": {
-                one.run.name: {
-                    "train": one.run.when(0),
-                    "validation": one.run.when(one.borders[0]),
-                    "test": one.run.when(one.borders[1]),
-                    "end": one.run.when(-1),
-                }
-                for one in made
-            },
-            "preparation": preparation.record(),
-        },
-        naive={
-            "persistence": torch.from_numpy(np.concatenate([persistence(*test) for test in tests])),
-            "seasonal naive": torch.from_numpy(np.concatenate([seasonal(*test, period) for test in tests])),
-        },
-        unit_scale=torch.from_numpy(np.concatenate(units).astype(np.float32)),
-    )
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """One series with its borders, constants and windows."""
-
-    run: Run
-    borders: tuple[int, int]
-    constants: Constants
-    parts: Parts
-
-
-def _part(run: Run, form: Form, series: Series, long: Long) -> _Cut:
-    least = rows_needed(form, series.validation, series.test)
-    if len(run.y) < least:
-        raise ValueError(
-            f"{long.what}: '{run.name}' has {len(run.y)} rows from the first observed target on, but length "
-            f"{form.length}, horizon {form.horizon}, validation {series.validation} and test {series.test} need "
-            f"{least}: give more rows, or lower length or horizon."
-        )
-    first, second = borders(len(run.y), series.validation, series.test)
-    assert_no_future(run, long.covariates, first, form.length + form.horizon, long.what)
-    constants = fit(run, form, first, long.covariates, long.what)
-    chosen = parts(run, form, series.validation, series.test)
-    for name, starts in zip(Parts._fields, chosen, strict=True):
-        if not len(starts):
-            raise ValueError(
-                f"{long.what}: '{run.name}' has no {name} window whose {form.horizon} targets were all observed: "
-                "give more rows, lower horizon, or leave the series out."
-            )
-    return _Cut(run, (first, second), constants, chosen)
-
-
-def _warn_of_shared_time(made: list[_Cut], what: str) -> None:
-    late = max(made, key=lambda one: one.run.ds[one.borders[0] - 1])
-    early = min(made, key=lambda one: one.run.ds[one.borders[1]])
-    if late.run.ds[late.borders[0] - 1] >= early.run.ds[early.borders[1]]:
-        warnings.warn(
-            f"{what}: '{late.run.name}' trains until {late.run.when(late.borders[0] - 1)}, but '{early.run.name}' "
-            f"is tested from {early.run.when(early.borders[1])} on: what moves both is learned before it is "
-            "tested. Choose series that span the same time, or forecast them one by one.",
-            UserWarning,
-            stacklevel=4,
-        )
-
-
-def _period(series: Series, long: Long, before: int, form: Form) -> int:
-    """Rows of a season; `before` rows lie before the first test row."""
-    most = before - form.horizon
-    if series.period is not None:
-        if series.period > most:
-            raise ValueError(
-                f"period is {series.period}, but the test begins after {before} rows, so {most} is the most."
-            )
-        return series.period
+def _windows(long: Long, series: Series, origin: dict[str, Any]) -> Splits:
+    usual, period = "none", series.period
     if series.csv is None:
-        known = 24 if series.aggregate == "hour" else SERIES[series.name].period
-    else:
-        known = long.step.season()
-    return known if known <= most else 1
+        usual = SERIES[series.name].transform
+        period = period or (24 if series.aggregate == "hour" else SERIES[series.name].period)
+    form = Form(series.length, series.horizon, usual if series.transform == "auto" else series.transform)
+    return windows(long, series.columns(), form, Shares(series.validation, series.test), period, origin)

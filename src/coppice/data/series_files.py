@@ -20,8 +20,8 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzip
 class TextFile(RemoteFile):
     """A file of which `sha256` and `size` are those of the unpacked content; sha256 "" when it is not known.
 
-    It may lie in the data folder as `name`, as `name` with .gz or .xz, or in a .zip in the same folder. `package`:
-    an installed package that holds it too, and the place in it. `instead`: another file that serves as well.
+    It may lie in the data folder as `name`, as `name` with .gz or .xz, or in a .zip beside it or at the top.
+    `package`: an installed package that holds it too, and the place in it. `instead`: another file that serves as well.
     """
 
     package: tuple[str, str] | None = None
@@ -68,7 +68,8 @@ class TextFile(RemoteFile):
 
     def _in_folder(self) -> Path | None:
         place = data_folder() / self.name
-        for path in (place, place.with_name(place.name + ".gz"), place.with_name(place.name + ".xz")):
+        plain = () if self.urls else (place,)  # what can be downloaded, `fetch` checks and repairs itself
+        for path in (*plain, place.with_name(place.name + ".gz"), place.with_name(place.name + ".xz")):
             if path.is_file():
                 return path
         return next(

@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coppice.data.extras import need
+from coppice.data.series_columns import check_values, numbers, times
 from coppice.data.series_step import Step, infer
 
 Frame = Any  # a pandas.DataFrame; pandas is imported only where it is needed
@@ -70,9 +72,15 @@ def read_frame(path: Path) -> Frame:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:  # pandas would rename the second one without a word
             raise ValueError(f"'{path.name}' names the column '{twice[0]}' more than once: rename one.")
-        frame = pandas.read_csv(
-            path, skipinitialspace=True, encoding="utf-8-sig", float_precision="round_trip", index_col=False
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # it cuts rows that are too long
+            frame = pandas.read_csv(
+                path,
+                skipinitialspace=True,
+                encoding="utf-8-sig",
+                float_precision="round_trip",
+                index_col=False,
+            )
     except (UnicodeDecodeError, csv.Error, pandas.errors.ParserError, pandas.errors.ParserWarning) as broken:
         raise ValueError(f"'{path.name}' cannot be read as comma-separated UTF-8 text: {broken}.") from broken
     frame.columns = names
@@ -90,11 +98,11 @@ def long_form(frame: Frame, columns: Columns, what: str, step: Step | None = Non
     if not len(frame):
         raise ValueError(f"{what} has no rows: a series is needed, one row per point of time.")
     values = np.stack(
-        [_numbers(frame[name], name, what) for name in (columns.target, *names)], axis=1, dtype=np.float64
+        [numbers(frame[name], name, what) for name in (columns.target, *names)], axis=1, dtype=np.float64
     )
     for at, name in enumerate((columns.target, *names)):
-        _check_values(values[:, at], name, columns, what)
-    ds = _times(frame[columns.time], columns.time, what)
+        check_values(values[:, at], name, columns.missing, what)
+    ds = times(frame[columns.time], columns.time, what)
     groups = _groups(frame, columns, what)
     for name, rows in groups.items():
         _check_order(ds[rows], rows, name, columns, what)
@@ -136,7 +144,8 @@ def _names(frame: Frame, columns: Columns, what: str) -> tuple[str, ...]:
         raise ValueError(f"{what} has one column, '{known[0]}': separate the cells by commas.")
     for option, name in (("target", columns.target), ("time", columns.time)):
         if name not in known:
-            raise ValueError(f"{what} has no column {option} = '{name}': {nearest(name, known)}.")
+            hint = " It is the index: use frame.reset_index()." if name in frame.index.names else ""
+            raise ValueError(f"{what} has no column {option} = '{name}': {nearest(name, known)}.{hint}")
     if columns.id not in known and columns.id != "unique_id":
         raise ValueError(f"{what} has no column id = '{columns.id}': {nearest(columns.id, known)}.")
     kept = (columns.time, columns.id)
@@ -157,71 +166,6 @@ def _names(frame: Frame, columns: Columns, what: str) -> tuple[str, ...]:
         if name in kept or name in columns.covariates[:at]:
             raise ValueError(f"covariates names '{name}', which is read already: leave it out.")
     return columns.covariates
-
-
-def _numbers(column: Any, name: str, what: str) -> NDArray[np.float64]:
-    """A column as float64; empty cells are NaN. ValueError on anything that is no number."""
-    pandas = need("pandas")
-    if column.dtype.kind in "biuf":
-        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    numbers = pandas.to_numeric(column, errors="coerce") if column.dtype.kind not in "mM" else None
-    wrong = np.ones(len(column), bool) if numbers is None else (numbers.isna() & column.notna()).to_numpy()
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(
-            f"{what}, row {row + 1}, column '{name}': '{column.iloc[row]}' is not a number. Target and covariates "
-            "must be numeric: correct the cell, drop the column, or list the columns to use in covariates."
-        )
-    return np.asarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))  # type: ignore[union-attr]
-
-
-def _check_values(values: NDArray[np.float64], name: str, columns: Columns, what: str) -> None:
-    infinite = np.flatnonzero(np.isinf(values))
-    if infinite.size:
-        row = int(infinite[0])
-        raise ValueError(
-            f"{what}, row {row + 1}, column '{name}' is {values[row]}, one of {infinite.size} infinite values: "
-            "correct it, or leave the cell empty."
-        )
-    empty = np.flatnonzero(np.isnan(values))
-    if empty.size and columns.missing == "error":
-        raise ValueError(
-            f"{what}, row {int(empty[0]) + 1}, column '{name}' is empty or NaN, as are {empty.size} of "
-            f'{len(values)} rows: fill them, or set missing = "forward", which carries the last value on as an '
-            "input and neither trains nor scores on rows without a target."
-        )
-    if empty.size == len(values):
-        raise ValueError(f"{what}: the column '{name}' is empty in all {len(values)} rows: leave it out.")
-
-
-def _times(column: Any, name: str, what: str) -> NDArray[Any]:
-    """Timestamps as datetime64[us] (UTC where a zone is given) or int64."""
-    pandas = need("pandas")
-    if column.isna().any():
-        row = int(np.flatnonzero(column.isna())[0])
-        raise ValueError(
-            f"{what}, row {row + 1}: '{name}' is empty, but every row needs its time: drop the row."
-        )
-    if column.dtype.kind in "iu":
-        return np.asarray(column.to_numpy(dtype=np.int64))
-    if column.dtype.kind == "M":
-        times = column
-    elif column.dtype.kind in "biufmc" or isinstance(column.dtype, pandas.PeriodDtype):
-        raise ValueError(
-            f"{what}: '{name}' holds {column.dtype}, but times are whole numbers or dates: convert it with "
-            "pandas.to_datetime or to int."
-        )
-    else:
-        times = pandas.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
-        if times.isna().any():
-            row = int(np.flatnonzero(times.isna())[0])
-            raise ValueError(
-                f"{what}, row {row + 1}: '{name}' is '{column.iloc[row]}', which is no date that can be read one "
-                "way only: write 2004-03-10 or 2004-03-10 18:00:00, or number the rows."
-            )
-    if getattr(times.dtype, "tz", None) is not None:
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    return np.asarray(times.to_numpy()).astype("datetime64[us]")
 
 
 def _groups(frame: Frame, columns: Columns, what: str) -> dict[str, NDArray[np.int64]]:

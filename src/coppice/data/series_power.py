@@ -8,7 +8,7 @@ from coppice.data.series_files import TextFile
 from coppice.data.series_frame import Frame
 
 ZIP = "https://archive.ics.uci.edu/static/public/235/individual+household+electric+power+consumption.zip"
-BY_HAND = f"download {ZIP} and put the .zip, or household_power_consumption.txt out of it, there"
+BY_HAND = f"download {ZIP} and put it there as it is"
 POWER = ("Global_active_power", "Global_reactive_power")  # kW, kvar; sums of minutes become kWh, kvarh
 MEANS = ("Voltage", "Global_intensity")  # V, A; sums of minutes become means
 ENERGY = ("Sub_metering_1", "Sub_metering_2", "Sub_metering_3")  # Wh

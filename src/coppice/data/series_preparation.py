@@ -28,7 +28,10 @@ class Preparation:
     def record(self) -> dict[str, Any]:
         """Ready for JSON; `from_record` brings it back."""
         return {
-            "columns": asdict(self.columns),
+            "columns": {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in asdict(self.columns).items()
+            },
             "form": asdict(self.form),
             "step": self.step.record(),
             "series": {

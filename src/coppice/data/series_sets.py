@@ -17,7 +17,7 @@ from coppice.data.extras import need
 from coppice.data.series_files import TextFile
 from coppice.data.series_frame import Frame, nearest
 
-KAGGLE = "download it from https://www.kaggle.com/datasets/{} (a free account is needed) and put {} or its .zip there"
+KAGGLE = "download it from https://www.kaggle.com/datasets/{} (a free account is needed) and put it, or the .zip, there"
 TICKERS = (
     "AAPL",
     "IBM",
@@ -41,22 +41,21 @@ STOCKS = TextFile(
     (),
     "6aea253cd19de60b568143991aaf1fa482456565c389205658d236e595e716cf",
     29580549,
-    KAGGLE.format("camnugent/sandp500", "all_stocks_5yr.csv"),
+    KAGGLE.format("camnugent/sandp500"),
 )
 BITCOIN = TextFile(
     "bitcoin/coin_Bitcoin.csv",
     (),
     "a0381a6a9d60d5170ff2ca79d1a7ddcf12000705304586855bd3e07548f1c052",
     381668,
-    KAGGLE.format("sudalairajkumar/cryptocurrencypricehistory", "coin_Bitcoin.csv"),
+    KAGGLE.format("sudalairajkumar/cryptocurrencypricehistory"),
 )
 AIR = TextFile(
     "air_quality/AirQualityUCI.csv",
     (),
     "edcba3469f7e4a13c4897b64f412ebc06914a55c86ffb9af03ad0fa9d0858722",
     785065,
-    "download https://archive.ics.uci.edu/static/public/360/air+quality.zip and put the .zip, or AirQualityUCI.csv "
-    "out of it, there",
+    "download https://archive.ics.uci.edu/static/public/360/air+quality.zip and put it there as it is",
 )
 
 

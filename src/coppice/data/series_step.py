@@ -10,6 +10,22 @@ from coppice.data.extras import need
 
 DAY = 86_400_000_000  # microseconds
 LONGEST_CLOSURE = 14 * DAY  # the longest pause of a business-daily series; exchanges have closed for a week
+SHORTEST_MONTH = 28 * DAY
+# months, quarters and years by their first or last day, or first or last business day, in pandas' names
+CALENDAR = (
+    "MS",
+    "ME",
+    "BMS",
+    "BME",
+    "QS-JAN",
+    "QS-FEB",
+    "QS-MAR",
+    "QE-MAR",
+    "QE-JAN",
+    "QE-FEB",
+    "YS-JAN",
+    "YE-DEC",
+)
 SEASONS = {
     3_600: 24,
     86_400: 7,
@@ -20,7 +36,7 @@ SEASONS = {
     900: 96,
     1_800: 48,
 }  # rows, by seconds
-CALENDAR_SEASONS = {"B": 5, "M": 12, "BM": 12, "Q": 4, "BQ": 4, "W": 52}  # by the first letters of the offset
+CALENDAR_SEASONS = {"B": 5, "M": 12, "BM": 12, "Q": 4}  # rows, by the first letters of the offset
 
 
 @dataclass(frozen=True)
@@ -93,9 +109,9 @@ def infer(ds: NDArray[Any]) -> Step:
         days = Step("offset", offset="B")
         if common == DAY and not _weekend(ds[:1]).any() and days.misfit(ds) is None:
             return days
-        calendar = need("pandas").infer_freq(need("pandas").DatetimeIndex(ds)) if len(ds) > 2 else None
-        if calendar is not None and not calendar[0].isdigit():
-            return Step("offset", offset=calendar)
+        if gaps[0] >= SHORTEST_MONTH:
+            steps = [Step("offset", offset=offset) for offset in CALENDAR]
+            return next((step for step in steps if step.misfit(ds) is None), Step("time", common))
     return Step("time", common)
 
 
