@@ -193,6 +193,7 @@ class Pruning:
                 f"steps is {steps}, but must be the number of optimizer steps planned in all, 1 or more: epochs times"
                 " batches, divided by the batches accumulated for a step."
             )
+        optimizer = _bare(optimizer)
         self.settings, self.model, self.optimizer, self.steps = settings, model, optimizer, steps
         self.step = 0
         self.events: list[dict[str, Any]] = []
@@ -294,6 +295,8 @@ class Pruning:
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Look at the gradients; where the step is given a closure, they are there only after its first call."""
+        if _overflowed(optimizer):
+            return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             self.body.before_step()
@@ -311,7 +314,9 @@ class Pruning:
         return (args[0], then_look, *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
 
     @torch.no_grad()
-    def _after_step(self, *_: Any) -> None:
+    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+        if _overflowed(optimizer):
+            return
         self.step += 1
         if self._due(self.step):
             target = self.target(self.step)
@@ -371,6 +376,19 @@ _NOT_TRAINED = "the {} trains nothing of {} that could die: build it on this mod
 
 def _trained(optimizer: Optimizer) -> set[int]:
     return {id(p) for group in optimizer.param_groups for p in group["params"] if p.requires_grad}
+
+
+def _bare(optimizer: Optimizer) -> Optimizer:
+    """The optimizer whose step is taken, out of wrappers such as accelerate's, which have no hooks of their own."""
+    while not hasattr(optimizer, "_optimizer_step_post_hooks") and hasattr(optimizer, "optimizer"):
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
+def _overflowed(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer, told so by GradScaler, lets this step change nothing: it is none."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
 
 
 def _plain(settings: SynapticPruning) -> dict[str, Any]:

@@ -15,8 +15,8 @@ class Evidence(Protocol):
 
     seen: dict[str, Tensor]
 
-    def before_step(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """The gradients are whole, the step not yet done."""
+    def before_step(self, parameters: Mapping[str, nn.Parameter], scale: float = 1.0) -> None:
+        """The gradients are whole, `scale` times too large, and the step is not yet done."""
         ...
 
     def remove(self) -> None:
@@ -30,7 +30,7 @@ class Nothing:
     def __init__(self, model: nn.Module, names: list[str]) -> None:
         self.seen: dict[str, Tensor] = {}
 
-    def before_step(self, parameters: Mapping[str, nn.Parameter]) -> None: ...
+    def before_step(self, parameters: Mapping[str, nn.Parameter], scale: float = 1.0) -> None: ...
     def remove(self) -> None: ...
 
 
@@ -88,19 +88,19 @@ class Taylor(Nothing):
     """Running mean of |w g|: how much the loss would change without the synapse, to first order.   Molchanov et al. 2017"""
 
     @torch.no_grad()
-    def before_step(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def before_step(self, parameters: Mapping[str, nn.Parameter], scale: float = 1.0) -> None:
         for name, weight, gradient in _trained(parameters):
             mean = self.seen.setdefault(name, torch.zeros_like(weight))
-            mean.mul_(DECAY).add_((weight * gradient).abs(), alpha=1 - DECAY)
+            mean.mul_(DECAY).add_((weight * gradient).abs(), alpha=(1 - DECAY) / scale)
 
 
 class Movement(Nothing):
     """-sum w g over the steps: synapses that training drives away from zero gain.   Sanh et al. 2020, Eq. 3."""
 
     @torch.no_grad()
-    def before_step(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def before_step(self, parameters: Mapping[str, nn.Parameter], scale: float = 1.0) -> None:
         for name, weight, gradient in _trained(parameters):
-            self.seen.setdefault(name, torch.zeros_like(weight)).addcmul_(weight, gradient, value=-1)
+            self.seen.setdefault(name, torch.zeros_like(weight)).addcmul_(weight, gradient, value=-1 / scale)
 
 
 GATHERERS: dict[str, Callable[[nn.Module, list[str]], Evidence]] = {

@@ -152,7 +152,9 @@ class Synapses(Prunable):
         return self.masks.prune(doomed, self.optimizer)
 
     def before_step(self) -> None:
-        self.evidence.before_step({name: self.parameter(name) for name in self.names})
+        scale = getattr(self.optimizer, "grad_scale", None)  # GradScaler lets fused optimizers unscale
+        parameters = {name: self.parameter(name) for name in self.names}
+        self.evidence.before_step(parameters, 1.0 if scale is None else float(scale))
 
     def remove(self) -> None:
         super().remove()
@@ -186,9 +188,10 @@ class Synapses(Prunable):
     def _listener(self, name: str) -> Any:
         def listen(gradient: Tensor) -> None:
             if self.hears:  # summed, for a step may accumulate several backward passes
-                held = self._calls.get(name)
-                # a copy: the tensor itself becomes the gradient, in which the dead are muted
-                self._calls[name] = gradient.detach().clone() if held is None else held + gradient.detach()
+                # a copy: the tensor itself becomes the gradient, in which the dead are muted; and finite, for what
+                # overflows in a step that GradScaler skips is heard too
+                call = gradient.detach().nan_to_num(0, 0, 0)
+                self._calls[name] = self._calls[name] + call if name in self._calls else call
 
         return listen
 
