@@ -202,7 +202,7 @@ def test_a_forecast_moves_with_the_level_of_its_window() -> None:
 
 @pytest.mark.parametrize(
     ("length", "patch", "stride", "small"),
-    [(7, 2, 1, 1), (14, 3, 1, 2), (30, 7, 3, 3), (64, 16, 8, 4), (336, 16, 8, 4), (2, 2, 1, 1)],
+    [(7, 2, 1, 1), (14, 4, 2, 2), (30, 8, 4, 3), (64, 16, 8, 4), (336, 16, 8, 4), (2, 2, 1, 1)],
 )
 def test_patches_fit_the_window(length: int, patch: int, stride: int, small: int) -> None:
     model = Patch().build((length, 2), 3)

@@ -184,7 +184,7 @@ class PatchEncoder(nn.Module):
 class Patch:
     """Recipe table [model], name "patchtst".
 
-    patch:       rows of a patch; None: a quarter of the window, but 2 to 16
+    patch:       rows of a patch; None: the even number nearest to a quarter of the window, 2 to 16
     stride:      rows from one patch to the next; None: half a patch
     width:       neurons of a token
     heads:       attention heads, which share the width
@@ -214,7 +214,7 @@ class Patch:
     def build(self, shape: Sequence[int], outputs: int) -> PatchTST:
         """The network for windows of this shape [length, channel] with fresh weights from torch's generator."""
         length, _ = window_of(shape, self.name)
-        patch = min(16, max(2, length // 4)) if self.patch is None else self.patch
+        patch = min(16, max(2, 2 * round(length / 8))) if self.patch is None else self.patch
         stride = max(1, patch // 2) if self.stride is None else self.stride
         _check_patch(patch, length)
         sizes = (self.width, self.heads, self.layers, self.feedforward)
