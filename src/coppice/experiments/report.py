@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from coppice.experiments import report_forecasting as forecasting
 from coppice.experiments.statistics import mean
 
 Record = dict[str, Any]
@@ -70,14 +71,20 @@ class Group:
 
     def table(self) -> Table:
         """The runs, one a line, and their mean when there are several."""
+        if self.records[0]["task"] == "forecast":
+            told = ("data=", "model=", "length=")  # by the description
+            apart = [piece for piece in self.cell.split(",") if piece and not piece.startswith(told)]
+            title = f"{', '.join([self.name, *apart])}: {forecasting.about(self.records)}"
+            return Table(title, *forecasting.table(self.records))
         if "parts" in self.records[0]["result"]:
             return _study_table(self)
         return _run_table(self)
 
 
 def metric(record: Record) -> str:
-    """The name of the score: accuracy for classes, R2 for values."""
-    return "accuracy" if record["task"] == "classification" else "R2"
+    """The name of the score: accuracy for classes, R2 for values, minus the error for forecasts."""
+    names = {"classification": "accuracy", "forecast": "-MAE, σ"}
+    return names.get(record["task"], "R2")
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:
@@ -161,9 +168,15 @@ def _labels(recipes: Sequence[dict[str, Any]]) -> list[str]:
     """What each of these settings has that the others do not, as key=value."""
     flat = [_flat(recipe) for recipe in recipes]
     keys = dict.fromkeys(key for settings in flat for key in settings)
-    absent = object()
-    apart = [k for k in keys if any(f.get(k, absent) != flat[0].get(k, absent) for f in flat[1:])]
-    return [",".join(f"{key.rpartition('.')[2]}={f[key]}" for key in apart if key in f) for f in flat]
+    # what only some have goes with a name that is told already: a PatchTST has no hidden neurons
+    apart = [k for k in keys if len({json.dumps(f[k], sort_keys=True) for f in flat if k in f}) > 1]
+    return [",".join(f"{_short(key)}={f[key]}" for key in apart if key in f) for f in flat]
+
+
+def _short(key: str) -> str:
+    """The last word of a key; of a name, whose it is."""
+    table, _, last = key.rpartition(".")
+    return table.rpartition(".")[2] if last == "name" else last
 
 
 def _flat(tables: dict[str, Any], where: str = "") -> dict[str, Any]:
