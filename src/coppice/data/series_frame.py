@@ -78,7 +78,6 @@ def read_frame(path: Path) -> Frame:
                 path,
                 skipinitialspace=True,
                 encoding="utf-8-sig",
-                float_precision="round_trip",
                 index_col=False,
             )
     except (UnicodeDecodeError, csv.Error, pandas.errors.ParserError, pandas.errors.ParserWarning) as broken:
