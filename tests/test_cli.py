@@ -55,7 +55,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- help, versions, wrong lines ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["demo", "list", "run", "report", "compact", "data"])
+@pytest.mark.parametrize("command", ["demo", "list", "run", "predict", "report", "compact", "data"])
 def test_every_help_teaches_with_an_example(command: str, capsys: Captured) -> None:
     assert main([command, "--help"]) == 0
     assert f"Example: coppice {command}" in capsys.readouterr().out
@@ -64,7 +64,7 @@ def test_every_help_teaches_with_an_example(command: str, capsys: Captured) -> N
 def test_help_names_all_commands_and_version_is_one_line(capsys: Captured) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("demo", "list", "run", "report", "compact", "data"))
+    assert all(name in shown for name in ("demo", "list", "run", "predict", "report", "compact", "data"))
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"coppice {coppice.__version__}\n"
 
@@ -87,6 +87,12 @@ def test_help_names_all_commands_and_version_is_one_line(capsys: Captured) -> No
         (["run", "bdnn-digits", "--seeds", "1,"], "--seeds is '1,'"),
         (["run", "bdnn-digits", "--seeds", "-1"], "--seeds"),
         (["report", "nowhere"], "no file or folder nowhere"),
+        (["predict", "nowhere"], "no file nowhere"),
+        (["run", "forecast", "--set", "data.name=co3"], "there is no 'co3', did you mean 'co2'?"),
+        (["run", "forecast", "--set", "model.name=lsmt"], "there is no 'lsmt', did you mean 'lstm'?"),
+        (["run", "forecast", "--set", "method.preset=vos"], "did you mean 'vos2025'?"),
+        (["run", "forecast", "--set", "method.final_sparsity=1.0"], "final_sparsity is 1.0"),
+        (["run", "forecast", "--set", "training.epochs=0"], "epochs is 0"),
         (["compact", "nowhere.safetensors"], "no file nowhere.safetensors"),
         (["data", "mnits"], "did you mean 'mnist'"),
     ],
@@ -163,7 +169,18 @@ def test_on_a_terminal_bars_show_size_and_score(
 def test_list_knows_recipes_methods_presets_and_data(capsys: Captured) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
-    for word in ("bdnn-digits", "bdnn-sp", "dense", "zhao2017", "share=0.12", "mnist", "your own .csv"):
+    for word in (
+        "bdnn-digits",
+        "bdnn-sp",
+        "dense",
+        "zhao2017",
+        "share=0.12",
+        "mnist",
+        "your own .csv",
+        "lstm",
+        "co2",
+        "vos2025",
+    ):
         assert word in shown
 
 

@@ -7,6 +7,7 @@ import typer
 
 from coppice.cli.compacting import compact
 from coppice.cli.demonstrating import demo
+from coppice.cli.predicting import predict
 from coppice.cli.running import run
 from coppice.cli.showing import data, list_, report
 
@@ -37,6 +38,7 @@ def about(
 app.command(epilog="Example: coppice demo --out my-demo")(demo)
 app.command("list", epilog="Example: coppice list")(list_)
 app.command(epilog="Example: coppice run bdnn-digits --seeds 0-4 --jobs 2 --set method.share=0.3")(run)
+app.command(epilog="Example: coppice predict runs/forecast/0 --csv new.csv --out forecast.csv")(predict)
 app.command(epilog="Example: coppice report runs/bdnn-digits --figures figures")(report)
 app.command(epilog="Example: coppice compact runs/bdnn-digits/0 --parameters 2000 --out small.safetensors")(
     compact

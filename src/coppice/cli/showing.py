@@ -18,8 +18,8 @@ def list_() -> None:
     from coppice import data as sets
     from coppice.cli import terminal
     from coppice.experiments import recipe
-    from coppice.methods import CATALOGUE
-    from coppice.methods.bdnn_sp import BDNNSP, PRESETS
+    from coppice.methods import CATALOGUE, PRESETS
+    from coppice.models import MODELS
 
     recipes = [(name, recipe.load(name).about) for name in recipe.names()]
     terminal.print_table("recipes: coppice run NAME", ["name", "about"], recipes)
@@ -29,20 +29,31 @@ def list_() -> None:
         for name, kind in CATALOGUE.items()
     ]
     terminal.print_table("methods: --set method.name=NAME", ["name", "about"], methods)
-    usual = BDNNSP()
     presets = []
-    for name, preset in PRESETS.items():
-        values = {f.name: getattr(preset, f.name) for f in dataclasses.fields(preset)}
-        changed = [
-            f"{key}={type(value).__name__ if dataclasses.is_dataclass(value) else value}"
-            for key, value in values.items()
-            if value != getattr(usual, key)
-        ]
-        presets.append((name, ", ".join(changed)))
-    terminal.print_table("presets of bdnn-sp: --set method.preset=NAME", ["name", "changes"], presets)
+    for method, named in PRESETS.items():
+        usual = CATALOGUE[method]()
+        for name, preset in named.items():
+            values = {f.name: getattr(preset, f.name) for f in dataclasses.fields(preset)}
+            changed = [
+                f"{key}={type(value).__name__ if dataclasses.is_dataclass(value) else value}"
+                for key, value in values.items()
+                if value != getattr(usual, key)
+            ]
+            presets.append((method, name, ", ".join(changed)))
+    terminal.print_table(
+        "presets: --set method.name=METHOD --set method.preset=NAME", ["method", "name", "changes"], presets
+    )
+    models = [
+        (name, ", ".join(f.name for f in dataclasses.fields(kind) if f.name != "name"))
+        for name, kind in MODELS.items()
+    ]
+    terminal.print_table("models: --set model.name=NAME", ["name", "keys"], models)
     known = [(entry.name, entry.what, sets.status(entry.name)) for entry in sets.SETS.values()]
-    own = ("file", "your own .csv (with data.target) or .npz: --set data.name=file --set data.path=FILE", "")
-    terminal.print_table("data sets: --set data.name=NAME", ["name", "what", "status"], [*known, own])
+    own = [
+        ("file", "your own .csv (with data.target) or .npz: --set data.name=file --set data.path=FILE", ""),
+        ("", "your own series, a .csv of unique_id, ds, y: --set data.csv=FILE --set data.target=COLUMN", ""),
+    ]
+    terminal.print_table("data sets: --set data.name=NAME", ["name", "what", "status"], [*known, *own])
 
 
 def report(
@@ -121,10 +132,16 @@ def _draw(groups: list[Any], folder: Path) -> None:
 
     need("matplotlib")
     from coppice.experiments.figures import save, search_figure
+    from coppice.experiments.figures_forecasting import forecasting_figures
+    from coppice.experiments.report_forecasting import is_study
 
+    studies: dict[str, list[Any]] = {}
     taken: set[str] = set()
     for group in groups:
         for record in group.records:
+            if is_study(record):
+                studies.setdefault(group.name, []).append(record)
+                continue
             if not record["result"].get("path"):
                 print(f"no figure of {group.title}, seed {record['seed']}: it searched no size")
                 continue
@@ -133,4 +150,8 @@ def _draw(groups: list[Any], folder: Path) -> None:
                 name = f"{group.name}-{record['seed']}-{record['fingerprint'][:8]}"
             taken.add(name)
             png, svg = save(search_figure(record), folder / name)
+            print(f"figure: {png}, {svg.name}")
+    for recipe, records in studies.items():
+        for name, figure in forecasting_figures(records):
+            png, svg = save(figure, folder / f"{recipe}-{name}")
             print(f"figure: {png}, {svg.name}")

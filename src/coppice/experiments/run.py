@@ -206,6 +206,7 @@ def _notes(recipe: Recipe, seed: int, splits: Splits) -> dict[str, Any]:
         "input": list(splits.train.x.shape[1:]),
         "network": _plain(recipe.model),
         "outputs": splits.outputs,
+        "source": _identity(recipe, seed)["recipe"]["data"],
         "data": splits.provenance,
     }
 

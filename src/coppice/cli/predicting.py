@@ -1,0 +1,110 @@
+"""coppice predict"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+SHOWN = 20  # forecasts printed; a file has all
+
+
+def predict(
+    run: Annotated[
+        Path,
+        typer.Argument(help="The folder of a finished run of a forecaster, or its model (.safetensors)."),
+    ],
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            help="New rows, as in training: a table in the long form with the same columns.",
+            show_default="the rows of the series the run learned from",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the forecasts there too, as csv.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+) -> None:
+    """Forecast what follows the last rows, with the model that a run left.
+
+    The model sees the last rows of each series and says what comes next, in the unit of the target. The rows need
+    the columns of the training data and at least as many rows as the model sees (data.length); they are scaled by
+    the constants of the training rows. Earlier rows do no harm.
+    """
+    if out is not None and out.exists() and not force:
+        raise FileExistsError(f"{out} exists: add --force to write over it, or choose another --out.")
+    file = _model_of(run)
+
+    from coppice.cli import terminal
+    from coppice.data import Preparation
+    from coppice.experiments.forecasts import forecast
+    from coppice.experiments.saved import rebuilt
+
+    model, notes = rebuilt(file)
+    if notes.get("task") != "forecast":
+        raise ValueError(
+            f"{run} holds a model for {notes.get('task', 'something else')}, not a forecaster: `coppice run forecast` "
+            "trains one."
+        )
+    preparation = Preparation.from_record(notes["data"]["preparation"])
+    rows, what = _rows(run, notes, csv)
+    x, keys = preparation.latest(rows, what)
+    found = preparation.restore(forecast(model, x), keys)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        found.to_csv(out, index=False)
+    lines = [[_word(value) for value in line] for line in found.head(SHOWN).itertuples(index=False)]
+    terminal.print_table(f"{notes['recipe']}, after the last rows of {what}", list(found.columns), lines)
+    if len(found) > SHOWN:
+        print(f"and {len(found) - SHOWN} more")
+    if (error := _error(run)) is not None:
+        print(f"on its test rows the model was off by {error:.4g} on average")
+    if out is not None:
+        print(f"written: {out}")
+
+
+def _model_of(run: Path) -> Path:
+    if not run.is_dir():
+        return run
+    from coppice.experiments.folder import Folder
+
+    folder = Folder(run)
+    if not folder.finished:
+        state = (
+            "is not finished: `coppice run ... --resume` goes on with it" if folder.begun else "holds no run"
+        )
+        raise ValueError(f"{run} {state}.")
+    if not folder.model.is_file():
+        raise ValueError(
+            f"{run} left no model: a study leaves numbers only; train one with `coppice run forecast`."
+        )
+    return folder.model
+
+
+def _rows(run: Path, notes: dict[str, Any], csv: Path | None) -> tuple[Any, str]:
+    """A table of rows and its name for messages."""
+    from coppice.data import Series
+    from coppice.data.series import table
+    from coppice.data.series_frame import read_frame
+
+    if csv is not None:
+        return read_frame(csv), f"'{csv.name}'"
+    source = Series(**notes["source"])
+    if source.csv is not None:
+        raise ValueError(
+            f"{run} learned from a table of yours, {source.csv}, which it does not keep: give the rows with --csv."
+        )
+    return table(source)[0], f"'{source.name}'"
+
+
+def _error(run: Path) -> float | None:
+    """Mean absolute error on the test rows, in the unit of the target, where the record of the run stands by."""
+    from coppice.experiments import record
+
+    file = run / "record.json"
+    if not file.is_file():
+        return None
+    error: float | None = record.read(file)["result"]["final"].get("test_unit")
+    return error
+
+
+def _word(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value).removesuffix(" 00:00:00")
