@@ -6,7 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from tables import CLASSES, NETS, SAMPLES, chosen, mean_curve, needs, records
+from sources import records
+from tables_bdnn_sp import CLASSES, NETS, SAMPLES, chosen, mean_curve, needs
 
 from coppice.experiments.figures import COLOURS, house_style, save, search_figure
 
