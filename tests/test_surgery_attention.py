@@ -264,6 +264,18 @@ def test_an_encoder_gives_the_same_with_fewer_heads_and_neurons(norm_first, trai
             assert_close(model(x, **call)[heard], output[heard], atol=1e-5, rtol=0)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("gradients", [True, False])
+def test_on_cuda_an_encoder_gives_the_same(gradients: bool):
+    model, x = encoder().cuda().eval(), torch.randn(3, 5, 8).cuda()
+    kill(model, FALLEN)
+    with torch.set_grad_enabled(gradients):
+        expected = model(x)
+        compact(model)
+        assert model.layers[0].self_attn.heads.is_cuda
+        assert_close(model(x), expected, atol=1e-5, rtol=0)
+
+
 def test_two_heads_of_four_do_not_lure_torch_onto_its_fused_path():
     """An even number of heads in evaluation is what torch's fused layer asks for."""
     model = encoder().eval()

@@ -372,6 +372,31 @@ def test_the_kernel_runs_on_the_new_tensors_without_a_warning():
         assert not model(x).equal(before)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_cuda_the_weights_stay_one_block_of_memory(kind: str):
+    plan = Plan(kind, hidden=8, layers=2, both=True)
+    model, x = plan.build().cuda(), plan.batch().cuda()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    masks = Masks.attach(model)
+    masks.guard(optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # cuDNN warns of weights that are scattered
+        train(model, optimizer, x, 2)
+        large = snapshot.take(model, optimizer)
+        kill(model, [[0, 1, 2, 3], [2, 3, 4, 5], [0, 2, 4, 6], [4, 5, 6, 7]], masks, optimizer)
+        expected = model(x)
+        compact(model, optimizer)
+        assert_close(model(x), expected, atol=1e-5, rtol=0)
+        assert len({p.untyped_storage().data_ptr() for p in model.recurrent.parameters()}) == 1
+        train(model, optimizer, x, 2)
+        masks.check()
+        snapshot.restore(model, optimizer, large)
+        assert model.recurrent.hidden_size == 8
+        assert len({p.untyped_storage().data_ptr() for p in model.recurrent.parameters()}) == 1
+        train(model, optimizer, x, 2)
+
+
 def test_kept_units_stand_in_the_order_asked_for():
     model = one_layer()
     old = copy.deepcopy(model)

@@ -67,9 +67,8 @@ class ShrunkAttention(nn.MultiheadAttention):
             attention.__class__ = cls
             device = attention.out_proj.weight.device
             attention.register_buffer("heads", torch.arange(attention.num_heads, device=device))
-            attention._qkv_same_embed_dim = (
-                False  # or torch's fused encoder layer reads the weights past `forward`
-            )
+            # so that torch's fused encoder layer does not read the weights past `forward`
+            attention._qkv_same_embed_dim = False
         return cast(ShrunkAttention, attention)
 
     def revert(self) -> None:
