@@ -62,7 +62,8 @@ class Prunable:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError where the model's masks are not those of the state."""
-        if state["masks"] != self._digest():
+        # a model loaded from a state without masks has lost its own
+        if any(name not in self.masks for name in self.names) or state["masks"] != self._digest():
             raise ValueError(
                 "the model's masks are not those of the stored state: load the model's state dict of the same moment first,"
                 " with its *_alive entries, after attaching (and never with strict=False)."
