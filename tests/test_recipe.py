@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coppice.data import Data, Series
 from coppice.experiments.recipe import Recipe, from_tables, load, names, with_value
-from coppice.methods import BDNNSP, Dense
+from coppice.methods import BDNNSP, Dense, SynapticPruning
 from coppice.methods.bdnn_sp import PRESETS
+from coppice.models import MODELS, Patch, Recurrent
 from coppice.parts.fitness import PublishedFitness
 from coppice.parts.stopping import Budget, Tolerance
 
@@ -49,6 +51,44 @@ def test_a_preset_is_changed_by_single_values() -> None:
     assert from_tables("mine", {"method": {"name": "dense"}}).method == Dense()
 
 
+def test_a_series_or_a_table_of_ones_own_is_a_forecast() -> None:
+    recipe = load("forecast")
+    assert recipe.data == Series(name="co2", length=14)
+    assert recipe.model == Recurrent("lstm")
+    assert recipe.method == SynapticPruning(0.9)
+    own = load(
+        "forecast", ["data.csv=mine.csv", "data.target=load", "data.covariates=[]", "model.name=patchtst"]
+    )
+    assert own.data == Series(csv="mine.csv", target="load", covariates=())
+    assert own.model == Patch()
+    assert from_tables("mine", {"data": {"csv": "mine.csv"}}).data == Series(csv="mine.csv")
+    assert from_tables("mine", {"data": {"name": "digits"}}).data == Data()
+
+
+def test_every_model_name_arrives_in_its_dataclass() -> None:
+    for name, kind in MODELS.items():
+        model = from_tables("mine", {"model": {"name": name}}).model
+        assert (type(model), model.name) == (kind, name)
+
+
+def test_presets_belong_to_their_method() -> None:
+    paper = load("forecast", ["method.preset=vos2025", "method.final_sparsity=0.5"]).method
+    assert isinstance(paper, SynapticPruning)
+    assert (paper.schedule, paper.end, paper.final_sparsity) == ("rising_cubic", 1.0, 0.5)
+    for override in ("method.preset=zhao2017", "method.at_work=1"):
+        with pytest.raises(ValueError, match=override.partition("=")[0].rpartition(".")[2]):
+            load("forecast", [override])
+    with pytest.raises(ValueError, match="method 'dense' has no preset 'vos2025'"):
+        from_tables("mine", {"method": {"name": "dense", "preset": "vos2025"}})
+
+
+def test_a_swept_name_is_labelled_by_its_table() -> None:
+    sweep = ["sweep.data.name=[co2,sp500]", "sweep.model.name=[rnn]", "sweep.data.length=[7]"]
+    sweep = [text.replace("[co2,sp500]", '["co2","sp500"]').replace("[rnn]", '["rnn"]') for text in sweep]
+    labels = [label for label, _ in load("forecast", sweep).cells()]
+    assert labels == ["data=co2,model=rnn,length=7", "data=sp500,model=rnn,length=7"]
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [
@@ -72,6 +112,11 @@ def test_a_preset_is_changed_by_single_values() -> None:
         ("model.hidden.first=40", "'hidden' is a value, not a table"),
         ("data.name=digit", "did you mean 'digits'"),
         ("data.path=a.csv", "path = 'a.csv' has no meaning for 'digits'"),
+        ("data.name=air-qualty", "did you mean 'air-quality'"),
+        ("data.length=7", "data has no key 'length'"),
+        ("model.name=lstn", "did you mean 'lstm'"),
+        ("model.layers=2", "model has no key 'layers'"),
+        ("sweep.model.name=['gur']", "did you mean 'gru'"),
         ("sweep.batch=[1]", "not of the form table.key"),
         ("sweep.training.batch=3", "sweep"),
         ("sweep.training.batch=[8, 0]", "batch is 0"),
