@@ -1,15 +1,18 @@
-"""The figures of docs/methods/bdnn_sp.md, as PNG and SVG, from the records in results/. Called by tables.py."""
+"""The figures of docs/methods/, as PNG and SVG, from the records in results/. Called by tables.py."""
 
 import statistics
 from pathlib import Path
 
 import matplotlib as mpl
+from forecasting_study import LENGTH, recorded
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sources import records
 from tables_bdnn_sp import CLASSES, NETS, SAMPLES, chosen, mean_curve, needs
+from tables_forecasting import figures_of
 
 from coppice.experiments.figures import COLOURS, house_style, save, search_figure
+from coppice.experiments.figures_forecasting import forecasting_figures
 
 FOLDER = Path(__file__).parent / "figures"
 SIZES = [5, 10, 20, 50, 100, 200, 500, 1000]
@@ -20,6 +23,11 @@ def draw_all() -> None:
     with house_style():
         demo = search_figure(records("bdnn-digits")[0])
         for name, figure in {"demo": demo, "fig3": fig3(), "fig4a": fig4a(), "fig4bc": fig4bc()}.items():
+            save(figure, FOLDER / name)
+    study = recorded()
+    shown = {*figures_of(study), f"ranks-length{LENGTH}"}
+    for name, figure in forecasting_figures(study.records):
+        if name in shown:
             save(figure, FOLDER / name)
 
 

@@ -20,11 +20,17 @@ def records(recipe: str, cell: str = "") -> list[Record]:
     return sorted(found, key=lambda r: r["seed"])
 
 
+def found_records(recipe: str) -> list[Record]:
+    """All records of a recipe, whatever cells and seeds are there; none is no error."""
+    return [record.read(path) for path in sorted((RESULTS / recipe).rglob("record.json"))]
+
+
 def code_lines(equations: Sequence[tuple[str, str, Any]]) -> Iterator[str]:
     """A table of places in a paper, what stands there, and the line of the code that does it."""
     yield "| paper | what | line |"
     yield "|---|---|---|"
     for place, what, code in equations:
+        code = inspect.unwrap(code)  # torch.no_grad() puts a function of its own around it
         file = Path(inspect.getsourcefile(code) or "").relative_to(ROOT)
         line = inspect.getsourcelines(code)[1]
         yield f"| {place} | {what} | [`{code.__qualname__}`](../../{file}#L{line}) |"

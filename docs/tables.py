@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 
 import tables_bdnn_sp as bdnn_sp
+import tables_forecasting as forecasting
+from claims import claims_table
+from forecasting_study import recorded
 from sources import RESULTS, ROOT, code_lines
 
 
@@ -40,6 +43,14 @@ BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
         "fig4bc": bdnn_sp.fig4bc_table,
         "alternatives-mnist": lambda: bdnn_sp.alternatives_table("alternatives-mnist"),
         "alternatives-digits": lambda: bdnn_sp.alternatives_table("alternatives-digits"),
+    },
+    "docs/methods/synaptic_pruning.md": {
+        "equations": lambda: code_lines(forecasting.EQUATIONS),
+        "overall": forecasting.overall,
+        "figures": forecasting.pictures,
+        "cells": forecasting.cell_tables,
+        "lengths": forecasting.lengths_table,
+        "claims": lambda: claims_table(recorded()),
     },
 }
 
