@@ -72,9 +72,8 @@ class TextFile(RemoteFile):
         for path in (*plain, place.with_name(place.name + ".gz"), place.with_name(place.name + ".xz")):
             if path.is_file():
                 return path
-        return next(
-            (zipped for zipped in sorted(place.parent.glob("*.zip")) if member(zipped, place.name)), None
-        )
+        archives = [*sorted(place.parent.glob("*.zip")), *sorted(data_folder().glob("*.zip"))]
+        return next((archive for archive in archives if member(archive, place.name)), None)
 
     def _in_package(self) -> Path | None:
         if self.package is None:

@@ -128,7 +128,7 @@ def _bitcoin(choice: Choice) -> tuple[Frame, dict[str, Any]]:
 
 def _air_quality(choice: Choice) -> tuple[Frame, dict[str, Any]]:
     frame, origin = _table(AIR, sep=";", decimal=",", na_values=["-200", "-200,0"])
-    frame = frame.dropna(how="all").dropna(axis=1, how="all")
+    frame = frame.loc[:, ~frame.columns.str.startswith("Unnamed")].dropna(how="all")  # it ends in empty cells
     times = need("pandas").to_datetime(frame["Date"] + " " + frame["Time"], format="%d/%m/%Y %H:%M:%S")
     # of NMHC(GT) nine tenths are missing
     sensors = frame.drop(columns=["Date", "Time", "NMHC(GT)"])
