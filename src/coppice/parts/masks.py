@@ -17,7 +17,13 @@ from torch.nn import Module, Parameter
 from torch.optim import Optimizer
 
 SUFFIX = "_alive"
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # integers of a float's size in bytes
+_TORCH_BITS = {
+    1: torch.int8,
+    2: torch.int16,
+    4: torch.int32,
+    8: torch.int64,
+}  # integers of a float's size in bytes
+_BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
 def is_matrix(name: str, parameter: Parameter) -> bool:
@@ -342,13 +348,15 @@ def _zero_dead(values: Tensor, alive: Tensor) -> None:
             f"a mask of shape {tuple(alive.shape)} stands beside a parameter of shape {tuple(values.shape)}: cut the"
             " mask together with the parameter."
         )
-    bits = values.detach().view(_BITS[values.element_size()])
-    if bits.device.type == "cpu" and type(bits) is Tensor:
-        numbers = bits.numpy()
-        np.multiply(numbers, alive.numpy(), out=numbers)
+    plain = values.detach()
+    if plain.is_cpu and type(plain) is Tensor:
+        known = plain.dtype in (torch.float32, torch.float64, torch.float16)
+        numbers = (plain if known else plain.view(_TORCH_BITS[plain.element_size()])).numpy()
+        bits = numbers.view(_BITS[numbers.itemsize])
+        np.multiply(bits, alive.numpy(), out=bits)
         torch.autograd.graph.increment_version(values)  # autograd does not see numpy write
     else:
-        bits.mul_(alive)
+        plain.view(_TORCH_BITS[plain.element_size()]).mul_(alive)
 
 
 def _forget(parameter: Parameter, kept: Tensor, optimizer: Optimizer | None) -> None:
