@@ -42,7 +42,7 @@ def prepared(got: Splits) -> Preparation:
     gaps=st.booleans(),
     seed=st.integers(0, 999),
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_the_latest_window_is_the_one_that_was_tested_there_and_the_answer_comes_back(
     transform, horizon, gaps, seed
 ) -> None:
@@ -54,7 +54,7 @@ def test_the_latest_window_is_the_one_that_was_tested_there_and_the_answer_comes
     got = from_frame(frame, length=5, horizon=horizon, transform=transform, missing="forward")
     preparation = prepared(got)
     count = len(got.test.y) // 2
-    for at in (0, 7, count - 1):
+    for at in (0, count - 1):
         present = 80 + at  # rows known: the targets of test window `at` begin there
         known = frame[frame.groupby("unique_id").cumcount() < present]
         x, keys = preparation.latest(known)
