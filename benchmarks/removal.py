@@ -2,8 +2,9 @@
 
     python benchmarks/removal.py [--quick] [--json FILE]
 
-One process, one thread; variants take turns round by round, medians with quartiles of per-round ratios to a dense
-training step of the same network (784-1000-1000-10, batch 128, Adam).
+One process, one thread; variants take turns round by round, medians with quartiles of per-round ratios to a training
+step of the same network whole: 784-1000-1000-10, batch 128, and an LSTM forecaster with 128 hidden units, input 8,
+length 48, batch 64; Adam.
 """
 
 import argparse
@@ -19,11 +20,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from coppice.experiments.record import versions
+from coppice.models.recurrent import RecurrentForecaster
+from coppice.parts.masks import Masks
 from coppice.parts.neurons import populations
 from coppice.parts.scores import balanced
-from coppice.parts.surgery import keep_neurons
+from coppice.parts.surgery import compact, keep_neurons
+from coppice.parts.units import units
 
 BATCH = 128
+GOAL = 0.55  # of a whole LSTM's training step, with half of the units left
 
 
 def network() -> nn.Sequential:
@@ -47,6 +52,31 @@ def stepper(share: float) -> Callable[[], None]:
     step()
     if share < 1:
         cut(model, optimizer, share)
+        step()
+    return step
+
+
+def lstm_stepper(share: float) -> Callable[[], None]:
+    """A training step of an LSTM of which this share of hidden units is left: pruned, compacted, still guarded."""
+    torch.manual_seed(0)
+    model = RecurrentForecaster(channels=8, horizon=1, hidden=128)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)  # as the guard sets it: both alike
+    x, y = torch.randn(64, 48, 8), torch.randn(64, 1)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.mse_loss(model(x), y).backward()
+        optimizer.step()
+
+    step()
+    if share < 1:
+        masks = Masks.attach(model)
+        masks.guard(optimizer)
+        for group in units(model):
+            weakest = group.strength(model).argsort()[: round((1 - share) * group.width(model))]
+            doomed = torch.zeros(group.width(model), dtype=torch.bool).index_fill_(0, weakest, True)
+            masks.prune(group.synapses(model, doomed), optimizer)
+        compact(model, optimizer)
         step()
     return step
 
@@ -94,21 +124,27 @@ def main() -> None:
     runs: dict[str, Callable[[], float]] = {name: lambda s=s: seconds(s) for name, s in steps.items()}  # type: ignore[misc]
     runs["removal event, a fifth of the neurons"] = event(0.8)
     runs["removal event, half of the neurons"] = event(0.5)
-    dense = stepper(1.0)
+    half = lstm_stepper(0.5)
+    lstm = "LSTM training step, 50% of the units left"
+    runs[lstm] = lambda: statistics.median(seconds(half) for _ in range(3))
+    dense, dense_lstm = stepper(1.0), lstm_stepper(1.0)
+    goals = {lstm: GOAL}
     ratios: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for turn in range(5 if options.quick else 60):
         order = names[turn % len(names) :] + names[: turn % len(names)]
         base = statistics.median(seconds(dense) for _ in range(3))
         for name in order:
-            ratios[name].append(runs[name]() / base)
+            whole = statistics.median(seconds(dense_lstm) for _ in range(3)) if name == lstm else base
+            ratios[name].append(runs[name]() / whole)
 
-    print("ratio to a dense training step: median [quartiles]")
+    print("ratio to a training step of the whole network: median [quartiles]")
     table = []
     for name, values in ratios.items():
         low, middle, high = statistics.quantiles(values, n=4)
-        table.append({"row": name, "ratio": middle, "lower": low, "upper": high, "goal": None})
-        print(f"  {name:45s} {middle:6.3f} [{low:.3f}, {high:.3f}]")
+        table.append({"row": name, "ratio": middle, "lower": low, "upper": high, "goal": goals.get(name)})
+        goal = f"  (goal: at most {goals[name]})" if name in goals else ""
+        print(f"  {name:45s} {middle:6.3f} [{low:.3f}, {high:.3f}]{goal}")
     if options.json:
         Path(options.json).parent.mkdir(parents=True, exist_ok=True)
         Path(options.json).write_text(

@@ -264,6 +264,14 @@ def test_each_layer_and_direction_has_the_readers_of_its_own_state():
     ]
 
 
+@pytest.mark.parametrize(
+    "call", [lambda r, x: r(x, None), lambda r, x: r(x, hx=None), lambda r, x: r(input=x)]
+)
+def test_no_initial_state_may_be_said_in_words(call):
+    model = Net(lambda m, x: m.head(call(m.r, x)[0]), **recurrent())
+    assert quietly(model) == [RecurrentUnits("r", ("head",))]
+
+
 def test_a_recurrent_module_reads_another():
     layers = {
         "r": nn.LSTM(3, 4, bidirectional=True),

@@ -70,7 +70,7 @@ class _Search:
         """Names of the readers of each layer and direction; raises _Unclear."""
         if self.count[str(self.node.target)] > 1:
             raise _Unclear("it is used more than once")
-        if len(self.node.args) + len(self.node.kwargs) > 1:
+        if sum(given is not None for given in (*self.node.args, *self.node.kwargs.values())) > 1:
             raise _Unclear("it is given an initial state, whose size would have to shrink with it")
         last = [place for place in self.found if place[0] == self.module.num_layers - 1]
         for part in self.node.users:
