@@ -16,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from coppice import prune_synapses
 
+pytestmark = pytest.mark.slow  # three processes that each import torch
+
 STEPS = 20
 CASES = {
     "magnitude": {},
