@@ -4,7 +4,10 @@ import gzip
 import hashlib
 import lzma
 import sys
+import threading
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,11 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 BY_HAND = "download https://example.org/a.zip and put it there as it is"
 OTHER = TextFile("folder/other.txt", (), "", 0, BY_HAND)
 FILE = TextFile("folder/table.csv", (), DIGEST, len(CONTENT), BY_HAND, instead=OTHER)
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.fixture(params=["COPPICE_DATA", "cache"])
@@ -154,3 +162,30 @@ def test_every_file_of_a_set_is_named_in_the_error_that_asks_for_it(folder: Path
             load(Series(name), 0)
         asked.append(name)
     assert len(asked) == 4
+
+
+def test_what_can_be_downloaded_is_and_a_spoilt_copy_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "table.csv").write_bytes(CONTENT)
+    handler = partial(Silent, directory=str(tmp_path / "served"))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    monkeypatch.delenv("COPPICE_DATA", raising=False)
+    monkeypatch.setenv("COPPICE_CACHE", str(tmp_path / "cache"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/table.csv"
+            file = TextFile("folder/table.csv", (url,), DIGEST, len(CONTENT))
+            assert file.read()[1:] == (CONTENT, {"folder/table.csv": DIGEST}, "cache")
+            (tmp_path / "cache" / "folder" / "table.csv").write_bytes(b"spoilt")
+            assert not here(file)
+            with pytest.warns(UserWarning, match=r"has 6 bytes, expected .*: downloading it again"):
+                assert file.read()[1] == CONTENT
+            assert here(file)
+        finally:
+            server.shutdown()
+            thread.join()
