@@ -322,9 +322,11 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     from coppice.experiments import recipe
 
     whole = recipe.load
-    monkeypatch.setattr(
-        recipe, "load", lambda name: whole(name, [setting.removeprefix("--set=") for setting in TINY])
-    )
+    tiny = {
+        "bdnn-digits": [setting.removeprefix("--set=") for setting in TINY],
+        "forecast": ["model.hidden=6", "training.epochs=2", "training.batch=128", "method.every=1"],
+    }
+    monkeypatch.setattr(recipe, "load", lambda name: whole(name, tiny[name]))
 
 
 @pytest.mark.usefixtures("small_demo")
@@ -340,3 +342,18 @@ def test_the_demo_compares_with_the_same_training_and_runs_again(tmp_path: Path,
     assert dense["recipe"]["model"] == search["recipe"]["model"]
     assert dense["seed"] == search["seed"]
     assert {"search.png", "search.svg"} <= {file.name for file in (tmp_path / "demo").iterdir()}
+    for word in (
+        "like this week (persistence)",
+        "dense LSTM",
+        "pruned while it trained",
+        "90 % of the synapses",
+    ):
+        assert word in shown
+    pruned, whole = (
+        record.read(tmp_path / "demo" / name / "record.json")
+        for name in ("pruned-forecast", "dense-forecast")
+    )
+    assert pruned["recipe"]["data"] == whole["recipe"]["data"]
+    assert (pruned["recipe"]["training"], pruned["seed"]) == (whole["recipe"]["training"], whole["seed"])
+    assert pruned["result"]["final"]["bytes"] < whole["result"]["final"]["bytes"]
+    assert pruned["result"]["final"]["alive"] < whole["result"]["final"]["alive"]

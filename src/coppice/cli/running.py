@@ -75,6 +75,22 @@ def run(
         raise typer.Exit(1)
 
 
+def run_alone(recipe: Any, seed: int, folder: Path, called: str) -> dict[str, Any]:
+    """One run, written over whatever the folder held; returns its record. Raises RuntimeError when it failed."""
+    from coppice.cli import terminal
+    from coppice.experiments import batch
+    from coppice.experiments.folder import Folder
+
+    Folder(folder).clear()
+    job = batch.Job(recipe, called, seed, folder)
+    with interruptible(), terminal.watching(1) as watch:
+        (outcome,) = batch.run_all([job], watch=watch)
+    terminal.print_warnings(outcome.warnings)
+    if outcome.record is None:
+        raise RuntimeError(f"{outcome.trace or ''}{outcome.error}")
+    return outcome.record
+
+
 def parse_seeds(text: str) -> list[int]:
     """0-4, 7 or 0,2,5-9 as numbers. Raises ValueError."""
     seeds: list[int] = []
