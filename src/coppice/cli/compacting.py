@@ -1,6 +1,5 @@
 """coppice compact"""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +24,8 @@ def compact(
 ) -> None:
     """Cut the dead neurons out of a saved model, or take another size from a run's path.
 
-    A neuron is dead when all its outgoing synapses are zero. The outputs stay the same.
+    A neuron is dead when all its outgoing synapses are zero. The outputs stay the same. Says what the zeros are worth
+    here: bytes as dense tensors, as bitmask and values and after removal; latency dense, as CSR and removed.
     """
     if checkpoint.is_dir():
         source = checkpoint / "model.safetensors"
@@ -41,50 +41,59 @@ def compact(
 
     import torch
 
-    from coppice.cli import terminal
-    from coppice.cli.timing import latencies
-    from coppice.parts import storage
-    from coppice.parts.blueprint import load_model, save_model
+    from coppice.cli import worth
+    from coppice.parts.blueprint import save_model
+    from coppice.parts.packing import read_model
     from coppice.parts.surgery import compact as cut_dead
-    from coppice.parts.surgery import count_parameters
 
     torch.set_num_threads(1)
     if checkpoint.is_dir():
-        before, model = _from_run(checkpoint, parameters)
+        before, model, notes = _from_run(checkpoint, parameters)
     else:
-        before, model = load_model(source), load_model(source)
-    notes = storage.read(source)["notes"]
+        stored = read_model(source)
+        if stored["plan"] is None and "network" not in stored["notes"]:
+            if out is not None:
+                raise ValueError(
+                    f"{source} does not say how to build its model, so there is no --out to write: build it as usual and"
+                    " call load_model(path, into=model), compact(model) and save_model(model, path)."
+                )
+            worth.print_weights(stored)
+            return
+        before, model, notes = *_twice(source), stored["notes"]
     removed = cut_dead(model).removed
     save_model(model, target, **notes)
-    example = _example(before, notes.get("input"))
-    both = (before, model)
-    times = ["unknown input"] * 2 if example is None else [f"{t * 1e6:.0f}" for t in latencies(both, example)]
-    lines = [
-        [name, f"{count_parameters(network):,}", f"{_saved_bytes(network, notes):,}", time]
-        for name, network, time in zip(("before", "after"), both, times, strict=True)
-    ]
-    terminal.print_table("", ["", "parameters", "bytes on disk", "latency, µs"], lines)
-    if not checkpoint.is_dir():
-        dead = ", ".join(f"{count} of {layer}" for layer, count in removed.items())
-        print(f"dead neurons removed: {dead or 'none, every neuron is heard'}")
+    worth.print_sizes(before, model, _example(before, notes.get("input")))
+    worth.print_products(before.state_dict(), model.state_dict())
+    dead = ", ".join(f"{count} of {layer}" for layer, count in removed.items())
+    print(f"dead neurons removed: {dead or 'none, every neuron is heard'}")
     print(f"written: {target}")
 
 
-def _from_run(folder: Path, parameters: int | None) -> tuple["nn.Module", "nn.Module"]:
+def _twice(file: Path) -> tuple["nn.Module", "nn.Module"]:
+    from coppice.experiments.saved import rebuilt
+
+    return rebuilt(file)[0], rebuilt(file)[0]
+
+
+def _from_run(folder: Path, parameters: int | None) -> tuple["nn.Module", "nn.Module", dict[str, Any]]:
     """The network a run began with, and the one to keep: the final one, or the largest of the path within a budget."""
     from coppice.experiments import record
     from coppice.experiments.folder import Folder
     from coppice.parts import snapshot
-    from coppice.parts.blueprint import load_model
     from coppice.parts.fitness import Step
+    from coppice.parts.packing import read_model
     from coppice.parts.stopping import Budget
 
     run = Folder(folder)
     if not run.finished:
         state = "is not finished: `coppice run ... --resume` goes on with it" if run.begun else "holds no run"
         raise ValueError(f"{folder} {state}.")
+    if not run.model.is_file():
+        raise ValueError(
+            f"{folder} left no model: a study leaves numbers only; `coppice run` of one method trains one."
+        )
     path = record.read(run.record)["result"].get("path")
-    before, model = load_model(run.model), load_model(run.model)
+    before, model = _twice(run.model)
     if path:
         snapshot.restore_model(before, run.shelf[0])
     if parameters is not None:
@@ -96,16 +105,7 @@ def _from_run(folder: Path, parameters: int | None) -> tuple["nn.Module", "nn.Mo
                 f"--parameters is {parameters}, but the smallest network of the path has {steps[-1].parameters}."
             )
         snapshot.restore_model(model, run.shelf[Budget(parameters).choose(steps).step])
-    return before, model
-
-
-def _saved_bytes(model: "nn.Module", notes: dict[str, Any]) -> int:
-    from coppice.parts.blueprint import save_model
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.safetensors"
-        save_model(model, file, **notes)
-        return file.stat().st_size
+    return before, model, read_model(run.model)["notes"]
 
 
 def _example(model: "nn.Module", shape: list[int] | None) -> "Tensor | None":

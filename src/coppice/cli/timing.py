@@ -10,12 +10,18 @@ ROUNDS = 5
 SECONDS = 0.1  # for each network in each round
 
 
-def latencies(models: Sequence["nn.Module"], example: "Tensor") -> list[float]:
-    """Seconds of a forward pass of each model; in turns, so that whatever else the machine does hits all alike.
+def latencies(
+    models: Sequence["nn.Module"], examples: "Tensor | Sequence[Tensor]", seconds: float = SECONDS
+) -> list[float]:
+    """Seconds of a forward pass of each model, over the one example or each over its own; in turns, so that whatever
+    else the machine does hits all alike.
 
     The smallest of the rounds' medians: what else runs can only add.
     """
+    from torch import Tensor
+
     from coppice.parts.cost import latency
 
-    rounds = [[latency(model, example, SECONDS) for model in models] for _ in range(ROUNDS)]
+    each = [examples] * len(models) if isinstance(examples, Tensor) else examples
+    rounds = [[latency(m, x, seconds) for m, x in zip(models, each, strict=True)] for _ in range(ROUNDS)]
     return [min(times) for times in zip(*rounds, strict=True)]

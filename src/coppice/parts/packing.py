@@ -70,9 +70,13 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
 
     For `plain.load_state_dict(load_weights(path))`, strict, where nobody knows of masks. Raises what `read_model` does.
     """
-    weights = read_model(path)["weights"]
-    masks = set(_masks(weights).values())
-    return {name: value for name, value in weights.items() if name not in masks}
+    return without_masks(read_model(path)["weights"])
+
+
+def without_masks(state: State) -> dict[str, Any]:
+    """A state dict under the keys of the dense class."""
+    masks = set(_masks(state).values())
+    return {name: value for name, value in state.items() if name not in masks}
 
 
 def _masks(state: State) -> dict[str, str]:
