@@ -172,6 +172,21 @@ def test_stopped_after_any_epoch_it_goes_on_to_the_same_bits(
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_random_pruning_draws_anew_for_every_seed() -> None:
+    def dead(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        model = Recurrent("rnn", hidden=6).build((8, 2), 1)
+        pruning = SynapticPruning(0.5, score="random", every=1).attach(
+            model, torch.optim.SGD(model.parameters(), 0.1), 1
+        )
+        model(torch.ones(1, 8, 2)).sum().backward()
+        pruning.optimizer.step()
+        return torch.cat([mask.flatten() for mask in pruning.masks.values()])
+
+    assert torch.equal(dead(1), dead(1))
+    assert not torch.equal(dead(1), dead(2))
+
+
 def test_the_curve_tells_the_sparsity_and_only_a_fully_pruned_epoch_is_kept() -> None:
     done = fitting(Recurrent("lstm", hidden=6), SynapticPruning(0.8, every=2))
     while done.advance():

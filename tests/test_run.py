@@ -246,6 +246,30 @@ def csv_file(path: Path, kind: str) -> Path:
 OWN = ["data.name=file", "data.target=wanted", "data.validation=0.3", "training.batch=32"]
 
 
+def test_a_pruned_forecaster_stopped_half_way_leaves_the_same_record(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    wave = np.sin(np.arange(200) / 3).round(4)
+    file = tmp_path / "wave.csv"
+    file.write_text("\n".join(["ds,y", *(f"{i},{v}" for i, v in enumerate(wave))]) + "\n")
+    recipe = load("forecast", [f"data.csv={file}", "model.hidden=6", "training.epochs=5", "method.every=2"])
+    whole = batch.Job(recipe, "", 0, tmp_path / "whole")
+    half = batch.Job(recipe, "", 0, tmp_path / "half")
+    batch.run_all([whole])
+    left = iter(range(3))
+
+    def stop(*_: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        batch.run_all([half], watch=batch.Watch(progress=stop))
+    (outcome,) = batch.run_all([half], resume=True)
+    assert outcome.error is None
+    assert len(set(fingerprints(tmp_path).values())) == 1
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "half")]
+    assert models[0] == models[1]
+
+
 @pytest.mark.parametrize(("kind", "outputs", "column"), [("text", 2, "accuracy"), ("number", 1, "R2")])
 def test_a_csv_of_the_users_runs_to_a_model_that_loads(
     kind: str, outputs: int, column: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from coppice.models import MODELS
-from coppice.parts import storage
 from coppice.parts.blueprint import load_model, save_model
 from coppice.parts.masks import Masks
+from coppice.parts.packing import read_model
 
 
 def rebuilt(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -19,8 +19,8 @@ def rebuilt(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     A plain chain of layers is described by the file; another network is built from the recipe's table [model], the
     note "network", and takes the stored sizes, weights and masks. Raises ValueError where the file has neither.
     """
-    stored = storage.read(path)
-    notes = stored.get("notes", {}) if isinstance(stored, dict) else {}
+    stored = read_model(path)
+    notes = stored.get("notes", {})
     if stored.get("plan") is not None or "network" not in notes:
         return load_model(path), notes
     table = notes["network"]

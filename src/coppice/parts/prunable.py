@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from coppice.parts.evidence import GATHERERS, Nothing
 from coppice.parts.masks import Masks
 from coppice.parts.selection import lowest
+from coppice.parts.stored import refuse_foreign, refuse_foreign_tensors
 from coppice.parts.synapse_scores import SYNAPSE_SCORES
 from coppice.parts.units import Units
 
@@ -61,7 +62,8 @@ class Prunable:
         return {"size": self.size, "masks": self._digest()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError where the model's masks are not those of the state."""
+        """Raises ValueError, before anything changes, where the state is damaged or of other masks than the model's."""
+        refuse_foreign(state, self.state_dict(), "the stored body")
         # a model loaded from a state without masks has lost its own
         if any(name not in self.masks for name in self.names) or state["masks"] != self._digest():
             raise ValueError(
@@ -99,6 +101,7 @@ class Synapses(Prunable):
     ) -> None:
         super().__init__(model, optimizer, names)
         self.score, self.cap, self.regrow = score, cap, regrow
+        self.chance = torch.initial_seed()  # of torch's generator; what chance depends on, with the step
         self.size = sum(self.parameter(name).numel() for name in names)
         self.evidence = GATHERERS.get(score, Nothing)(model, self.names)
         self.died: dict[str, Tensor] = {}
@@ -139,9 +142,8 @@ class Synapses(Prunable):
         alive = {name: self.masks[name] for name in self.names}
         random = torch.random.default_generator
         before = random.get_state()
-        random.manual_seed(
-            step
-        )  # chance depends on the step alone; the caller's random numbers stay as they were
+        # the caller's random numbers stay as they were, and runs of different seeds draw different ones
+        random.manual_seed((self.chance * 1_000_003 + step) % 2**63)
         scores = {
             name: SYNAPSE_SCORES[score](self.parameter(name), alive[name], self.evidence.seen.get(name))
             for name in self.names
@@ -166,10 +168,18 @@ class Synapses(Prunable):
     def state_dict(self) -> dict[str, Any]:
         evidence = {name: seen.clone() for name, seen in self.evidence.seen.items()}
         died = {name: steps.clone() for name, steps in self.died.items()}
-        return super().state_dict() | {"evidence": evidence, "died": died}
+        return super().state_dict() | {"evidence": evidence, "died": died, "chance": self.chance}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        whole = {name: tuple(self.parameter(name).shape) for name in self.names}
+        seen = {
+            name: (shape, shape[1:2]) for name, shape in whole.items()
+        }  # of each synapse, or of each source
+        refuse_foreign_tensors(state.get("evidence"), seen, "the stored evidence")
+        died = {name: (whole[name],) for name in self.died}
+        refuse_foreign_tensors(state.get("died"), died, "the stored deaths")
         super().load_state_dict(state)
+        self.chance = state["chance"]
         for ours, stored in ((self.evidence.seen, state["evidence"]), (self.died, state["died"])):
             for name, value in stored.items():
                 ours[name] = value.clone().to(self.parameter(name).device)
