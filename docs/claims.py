@@ -99,7 +99,12 @@ CLAIMS = (
     ),
     Claim("A18", "stable memory", "", rules.stable_memory),
     Claim("A19", "structurally sparse networks", "", rules.really_smaller),
-    Claim("A20", "a drop-in for dropout", "", "code, not a measurement: two lines, `tests/test_synaptic_pruning.py`"),
+    Claim(
+        "A20",
+        "a drop-in for dropout",
+        "",
+        "code, not a measurement: two lines, `tests/test_synaptic_pruning.py`",
+    ),
     Claim("A21", "limits: few models, larger data to come", "", "no result is claimed; we agree"),
     Claim(
         "A22",

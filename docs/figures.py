@@ -13,6 +13,7 @@ from tables_forecasting import figures_of
 
 from coppice.experiments.figures import COLOURS, house_style, save, search_figure
 from coppice.experiments.figures_forecasting import forecasting_figures
+from coppice.experiments.report_forecasting import Cell
 
 FOLDER = Path(__file__).parent / "figures"
 SIZES = [5, 10, 20, 50, 100, 200, 500, 1000]
@@ -26,7 +27,8 @@ def draw_all() -> None:
             save(figure, FOLDER / name)
     study = recorded()
     shown = {*figures_of(study), f"ranks-length{LENGTH}"}
-    for name, figure in forecasting_figures(study.records):
+    same = [record for record in study.records if Cell.of(record).length == LENGTH]
+    for name, figure in forecasting_figures(same):
         if name in shown:
             save(figure, FOLDER / name)
 

@@ -37,7 +37,9 @@ class Study:
         """The seeds of a planned cell. Raises Missing for fewer than two."""
         found = self.cells.get(Cell(data, model, length), [])
         if len(found) < 2:
-            raise Missing(f"{data}, {model}: {len(found) or 'no'} record{'s' * (len(found) != 1)}")
+            raise Missing(
+                f"{data}, {model}, length {length}: {len(found) or 'no'} record{'s' * (len(found) != 1)}"
+            )
         return found
 
     @property

@@ -25,7 +25,7 @@ EQUATIONS = (
     ("", "ours, 1 - (1 - p)^3", schedules.cubic),
     ("every K batches", "when an event is due, in optimizer steps", method.Pruning._due),
     ("abs(w)", "how useful a synapse is", synapse_scores.magnitude),
-    ("", "|w| mean|input|, nearer to use it or lose it", evidence.Activity),
+    ("", "abs(w) times mean abs(input): nearer to use it or lose it", evidence.Activity),
     ("theta, global", "the weakest of all tensors together, by exact count", selection.lowest),
     ("M <- 0, w <- 0", "an event: death, zeros, moments forgotten", prunable.Synapses.reach),
     ("w <- w M after every step", "the dead stay at zero under any optimizer", method.Pruning._after_step),
@@ -46,7 +46,7 @@ def cell_tables(study: Study | None = None) -> Iterator[str]:
             if records is None:
                 yield f"**{named(model)}, {data}**: no records."
             else:
-                yield f"**{named(model)}, {data}** ({report.seeds_text(records)})"
+                yield f"**{named(model)}, {data}** ({report.seeds_text(records)}){report.powerless(records)}"
                 yield ""
                 yield from markdown(HEADER, [row.words() for row in report.rows(records)])
             yield ""
@@ -57,31 +57,33 @@ def lengths_table(study: Study | None = None) -> Iterator[str]:
     study = study or recorded()
     header = ["", "length", "n", "dense, σ", *(f"{name} against dense, % [95 %]" for name in SHOWN)]
     header.append(f"training time of {SHOWN[0]}, dense = 1")
-    lines, missing = [], []
+    lines, missing = [], dict[str, list[str]]()
     for model in study.models:
         for data in study.data:
             for length in LENGTHS:
                 records = study.cells.get(Cell(data, model, length))
                 if records is None:
-                    missing.append(f"{named(model)}, {data}, {length}")
+                    missing.setdefault(f"{named(model)}, {data}", []).append(str(length))
                     continue
-                rows = {row.method: row for row in report.rows(records)}
-                changes = [rows[name].against if name in rows else None for name in SHOWN]
-                dense, time = rows.get(REFERENCE), rows[SHOWN[0]].time if SHOWN[0] in rows else None
+                changes = [report.against(records, name) for name in SHOWN]
+                dense = list(report.errors(records, REFERENCE).values())
+                times = list(report.time_ratios(records, SHOWN[0]).values())
                 lines.append(
                     [
                         f"{named(model)}, {data}",
                         str(length),
                         str(len(records)),
-                        "" if dense is None else dense.test.text(4),
+                        statistics.mean(dense).text(4) if dense else "",
                         *("" if change is None else change.percent.text() for change in changes),
-                        "" if time is None else time.text(2),
+                        statistics.mean(times).text(2) if times else "",
                     ]
                 )
-    yield from markdown(header, lines)
-    if missing:
+    if lines:
+        yield from markdown(header, lines)
         yield ""
-        yield f"No records ({len(missing)} of {len(missing) + len(lines)} cells): {'; '.join(missing)}."
+    if missing:
+        absent = "; ".join(f"{cell}: {', '.join(lengths)}" for cell, lengths in missing.items())
+        yield f"No records: {absent}."
 
 
 def overall(study: Study | None = None) -> Iterator[str]:
@@ -100,8 +102,6 @@ def overall(study: Study | None = None) -> Iterator[str]:
         for cell, records in table.items()
         if name != REFERENCE and (found := report.against(records, name)) is not None
     }
-    tests = {f"{name}|{cell.title}": f.p for (name, cell), f in against.items() if f.p is not None}
-    holm = statistics.holm(tests)
     try:
         ranking = report.ranking(table)
         ranks = ranking.mean_ranks
@@ -112,7 +112,8 @@ def overall(study: Study | None = None) -> Iterator[str]:
     lines = []
     for name in sorted(names, key=lambda n: ranks.get(n, len(names) + 1)):
         found = {cell: f for (other, cell), f in against.items() if other == name}
-        shown = [f for cell, f in found.items() if holm.get(f"{name}|{cell.title}", 1.0) < LEVEL]
+        holm = statistics.holm({cell.title: f.p for cell, f in found.items() if f.p is not None})
+        shown = [f for cell, f in found.items() if holm.get(cell.title, 1.0) < LEVEL]
         better, worse = (sum(sign * f.percent.mean > 0 for f in found.values()) for sign in (-1, 1))
         sure_better, sure_worse = (sum(sign * f.percent.mean > 0 for f in shown) for sign in (-1, 1))
         counts = [str(better), str(worse), str(sure_better), str(sure_worse)] if found else [""] * 4
@@ -132,7 +133,7 @@ def overall(study: Study | None = None) -> Iterator[str]:
     words = (
         f"{len(table)} of {len(planned)} cells at length {LENGTH}, {' or '.join(map(str, seeds))} seeds each"
     )
-    words += f"; Holm over all {len(tests)} comparisons that have {LEAST_PAIRS} pairs"
+    words += f"; shown: p < {LEVEL} by Wilcoxon with Holm over the cells of the method, from {LEAST_PAIRS} seeds on"
     if ranking is not None:
         left_out = report.blocks(table)[1]
         words += (

@@ -42,17 +42,14 @@ def made_up(
         off = 0.0 if name == "dense" else percent.get(name, 0.0) + noise * draw.gauss(0, 1)
         sparsity = PRUNED.get(name, 0.0)
         alive = REST + round(SYNAPSES * (1 - sparsity))
-        ramp = [min(1.0, epoch / 15) for epoch in range(1, EPOCHS + 1)]
-        curve = [
-            [STEPS * epoch // EPOCHS, round(sparsity * (1 - (1 - p) ** 3), 4)]
-            for epoch, p in enumerate(ramp, start=1)
-        ]
+        epochs = range(1, EPOCHS + 1)
+        curve = [[STEPS * e // EPOCHS, round(dead(name, sparsity, e / EPOCHS), 4)] for e in epochs]
         test = dense * (1 + off / 100)
         parts[name] = {
             "validation": 0.9 * test,
             "test": test,
             "test_unit": 1.4 * test,
-            "parameters": SYNAPSES + REST,
+            "parameters": alive if name == "neurons 0.5" else SYNAPSES + REST,
             "alive": alive,
             "sparsity": sparsity,
             "bytes": 4 * alive + SYNAPSES // 8 + 900,
@@ -76,6 +73,13 @@ def made_up(
         "timing": {"parts": clock},
     }
     return {**found, "fingerprint": record.fingerprint(found)}
+
+
+def dead(method: str, sparsity: float, share: float) -> float:
+    """The cubics of both forms, at a share of the steps."""
+    if method == "vos2025":
+        return 0.3 + 0.4 * ((share - 0.1) / 0.9) ** 3 if share >= 0.1 else 0.0
+    return sparsity * (1 - (1 - min(1.0, max(0.0, (share - 0.1) / 0.65))) ** 3)
 
 
 def study(seeds: int = 10, lengths: tuple[int, ...] = (14,), **effects: Any) -> list[dict[str, Any]]:

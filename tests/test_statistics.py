@@ -22,6 +22,12 @@ tables = st.integers(3, 6).flatmap(
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """statsmodels collects garbage at every correction, half a second each beside a loaded torch."""
+    monkeypatch.setattr("gc.collect", lambda *_: 0)
+
+
 def named(table: Sequence[Sequence[float]]) -> dict[int, dict[str, float]]:
     return {i: {"abcdef"[j]: float(v) for j, v in enumerate(row)} for i, row in enumerate(table)}
 

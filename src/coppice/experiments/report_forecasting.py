@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coppice.experiments import statistics
-from coppice.experiments.statistics import LEAST_PAIRS, Comparison, Mean, Ranking
+from coppice.experiments.statistics import LEAST_PAIRS, LEVEL, Comparison, Mean, Ranking
 
 Record = dict[str, Any]
 REFERENCE = "dense"
@@ -217,7 +217,16 @@ def about(records: Sequence[Record]) -> str:
     words = f"{Cell.of(records[0]).title} ({seeds_text(records)})"
     if is_study(records[0]):
         words += "; against dense on the same seeds, under 0 is better; p: Wilcoxon, Holm over this table"
+        words += powerless(records)
     return words
+
+
+def powerless(records: Sequence[Record]) -> str:
+    """A warning where no data whatever could be significant: so many comparisons ask for more seeds."""
+    count, least = len(methods(records)) - 1, 2 / 2 ** len(records)
+    if len(records) < LEAST_PAIRS or least * count < LEVEL:
+        return ""
+    return f" (with {len(records)} seeds no p can fall under {LEVEL}: Holm asks that of {count} comparisons)"
 
 
 def _mean(values: Mapping[int, float]) -> Mean | None:
