@@ -129,3 +129,39 @@ def test_a_meter_counts_the_samples_of_a_compiled_model():
     model.train()
     model(torch.ones(5, 2))  # no longer measured
     assert meter.flops == 6 * 9 * 2 * 3
+
+
+class First(nn.Module):
+    """A module whose output is the first of several."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inputs = (x, x, x) if isinstance(self.inner, nn.MultiheadAttention) else (x,)
+        return self.inner(*inputs)[0]
+
+
+WHOLE = [
+    # 4 gates read 3 inputs and 5 states; the second layer reads 5 and 5; 2 windows of 6 rows
+    (nn.LSTM(3, 5, 2, batch_first=True), torch.randn(2, 6, 3), 2 * 6 * 4 * 5 * ((3 + 5) + (5 + 5))),
+    (nn.GRU(3, 5, bidirectional=True), torch.randn(6, 2, 3), 2 * 6 * 2 * 3 * 5 * (3 + 5)),
+    (nn.RNN(3, 5, batch_first=True), torch.randn(2, 6, 3), 2 * 6 * 5 * (3 + 5)),
+    # four projections of 8 x 8 a token, and each token meets 6 twice
+    (nn.MultiheadAttention(8, 2, batch_first=True), torch.randn(2, 6, 8), 2 * 6 * (4 * 8 * 8 + 2 * 6 * 8)),
+    (nn.MultiheadAttention(8, 2), torch.randn(6, 2, 8), 2 * 6 * (4 * 8 * 8 + 2 * 6 * 8)),
+]
+
+
+@pytest.mark.parametrize(("inner", "x", "multiplications"), WHOLE)
+def test_recurrent_and_attention_modules_count(
+    inner: nn.Module, x: torch.Tensor, multiplications: int
+) -> None:
+    model, meter = First(inner), Meter()
+    assert forward_flops(model, x) == 2 * multiplications
+    with meter.running(model, None, 1):
+        model.train()(x)
+        model.eval()(x)
+    assert meter.flops == 3 * 2 * multiplications
+    assert not inner._forward_hooks

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import fx
 
-from coppice.models.patchtst import MixedPatch, Patch, PatchEncoder, PatchTST, RevIN
+from coppice.models.blocks import RevIN
+from coppice.models.patchtst import MixedPatch, Patch, PatchEncoder, PatchTST
 from coppice.parts.synapses import synapses
 
 Array = NDArray[np.float64]
