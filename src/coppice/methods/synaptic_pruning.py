@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from coppice.contract import Method, Task
 from coppice.parts.prunable import Neurons, Synapses
 from coppice.parts.schedules import SCHEDULES
+from coppice.parts.stored import refuse_foreign
 from coppice.parts.synapse_scores import SYNAPSE_SCORES
 from coppice.parts.synapses import attends, synapses
 from coppice.parts.units import units
@@ -278,11 +279,12 @@ class Pruning:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a stored state, to the same bits; load the model's and the optimizer's first.
 
-        Raises ValueError where the state is of other settings, or of other masks than the model's: a checkpoint
-        without its masks would train on as a dense network.
+        Raises ValueError, before anything changes, where the state is damaged, of other settings, or of other masks
+        than the model's: a checkpoint without its masks would train on as a dense network.
         """
-        if missing := {"settings", "step", "steps", "events", "body"} - state.keys():
-            raise ValueError(f"the state lacks {sorted(missing)}: it is not what Pruning.state_dict() gave.")
+        refuse_foreign(state, {"settings": {}, "step": 0, "steps": 0, "events": [], "body": {}}, "the state")
+        if state["step"] < 0:
+            raise ValueError(f"the state is of step {state['step']}, but steps begin at 0: it is damaged.")
         for key, ours in {**_plain(self.settings), "steps": self.steps}.items():
             theirs = state["steps"] if key == "steps" else dict(state["settings"]).get(key)
             if theirs != ours:

@@ -6,14 +6,14 @@ first one's choice holds for all: scores may differ by what each has seen.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from coppice.parts.agreement import agreed
 from coppice.parts.evidence import GATHERERS, Nothing
 from coppice.parts.masks import Masks
 from coppice.parts.selection import lowest
@@ -34,6 +34,7 @@ class Prunable:
 
     size: int
     dead: int
+    stores: ClassVar[dict[str, Any]] = {"size": 0, "masks": ""}  # keys and kinds of its state
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, names: Sequence[str]) -> None:
         self.model, self.optimizer, self.names = model, optimizer, list(names)
@@ -63,7 +64,9 @@ class Prunable:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError, before anything changes, where the state is damaged or of other masks than the model's."""
-        refuse_foreign(state, self.state_dict(), "the stored body")
+        refuse_foreign(state, self.stores, "the stored body")
+        refuse_foreign_tensors(state.get("evidence", {}), self.names, self.model, "scores' evidence", True)
+        refuse_foreign_tensors(state.get("died", {}), self.names, self.model, "times of death")
         # a model loaded from a state without masks has lost its own
         if any(name not in self.masks for name in self.names) or state["masks"] != self._digest():
             raise ValueError(
@@ -88,6 +91,8 @@ class Synapses(Prunable):
     grows:  whether the dead may wake, so that their gradients have to be heard
     died:   where it grows, the step at which each dead synapse died (0 at birth), -1 while alive; int32, by name
     """
+
+    stores: ClassVar = {**Prunable.stores, "evidence": {}, "died": {}, "chance": 0}
 
     def __init__(
         self,
@@ -171,13 +176,6 @@ class Synapses(Prunable):
         return super().state_dict() | {"evidence": evidence, "died": died, "chance": self.chance}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        whole = {name: tuple(self.parameter(name).shape) for name in self.names}
-        seen = {
-            name: (shape, shape[1:2]) for name, shape in whole.items()
-        }  # of each synapse, or of each source
-        refuse_foreign_tensors(state.get("evidence"), seen, "the stored evidence")
-        died = {name: (whole[name],) for name in self.died}
-        refuse_foreign_tensors(state.get("died"), died, "the stored deaths")
         super().load_state_dict(state)
         self.chance = state["chance"]
         for ours, stored in ((self.evidence.seen, state["evidence"]), (self.died, state["died"])):
@@ -209,6 +207,8 @@ class Synapses(Prunable):
 
 class Neurons(Prunable):
     """Whole units; in every layer the same share of its first width, the weakest by strength. None keeps less than one."""
+
+    stores: ClassVar = {**Prunable.stores, "widths": {}}
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, chosen: Sequence[Units]) -> None:
         self.units = list(chosen)
@@ -243,13 +243,3 @@ class Neurons(Prunable):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.widths = dict(state["widths"])
-
-
-def agreed(choice: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What the first process chose, in all of them."""
-    if dist.is_available() and dist.is_initialized():
-        for mask in choice.values():
-            shared = mask.to(torch.uint8)
-            dist.broadcast(shared, src=0)
-            mask.copy_(shared.bool())
-    return choice
