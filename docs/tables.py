@@ -17,7 +17,11 @@ from sources import RESULTS, ROOT, code_lines
 
 
 def benchmark_table(name: str) -> Iterator[str]:
-    measured = json.loads((RESULTS / "benchmarks" / f"{name}.json").read_text())
+    file = RESULTS / "benchmarks" / f"{name}.json"
+    if not file.is_file():
+        yield f"No record yet: `python benchmarks/{name}.py --json {file.relative_to(ROOT)}`."
+        return
+    measured = json.loads(file.read_text())
     yield "| | ratio, median [quartiles] | goal |"
     yield "|---|---|---|"
     for row in measured["ratios"]:
@@ -35,6 +39,7 @@ BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
     "docs/benchmarks.md": {
         "masks": lambda: benchmark_table("masks"),
         "removal": lambda: benchmark_table("removal"),
+        "synaptic": lambda: benchmark_table("synaptic"),
     },
     "docs/methods/bdnn_sp.md": {
         "equations": lambda: code_lines(bdnn_sp.EQUATIONS),

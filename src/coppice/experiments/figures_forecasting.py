@@ -69,7 +69,7 @@ def error_figure(table: Mapping[Cell, Sequence[Record]]) -> Figure:
     columns = min(2, len(sets))
     with house_style():
         figure = Figure(
-            figsize=(4.8 * columns, 3.4 * math.ceil(len(sets) / columns) + 0.5), layout="constrained"
+            figsize=(4.8 * columns, 3.8 * math.ceil(len(sets) / columns) + 0.5), layout="constrained"
         )
         grid = figure.subplots(math.ceil(len(sets) / columns), columns, squeeze=False)
         for axes in grid.flat[len(sets) :]:
@@ -83,7 +83,8 @@ def error_figure(table: Mapping[Cell, Sequence[Record]]) -> Figure:
             axes.set_title(name, loc="left")
             axes.set_xticks(range(len(SPARSITIES)), [f"{100 * s:g} %" for s in SPARSITIES])
             axes.set(xlabel="dead synapses", ylabel="test MAE against dense, %")
-            axes.legend(fontsize=8)
+            # outside, where it hides no interval
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=8)
         lengths = sorted({cell.length for cell in table})
         figure.suptitle(
             f"0 is the dense network, below it is better; length {', '.join(map(str, lengths))}\n"
