@@ -101,8 +101,8 @@ def test_events_by_hand():
 def test_the_papers_own_form_changes_its_target_once_an_epoch_of_twenty():
     model, optimizer, pruning = start(steps=200, preset="vos2025")
     learn(model, optimizer, 200)
-    assert [event["step"] for event in pruning.events] == list(range(20, 201, 10))
-    epochs = [event["step"] // 10 for event in pruning.events]
+    assert [event["step"] for event in pruning.events] == list(range(10, 191, 10))
+    epochs = [event["step"] // 10 + 1 for event in pruning.events]  # the one that begins
     expected = [0.3 + 0.4 * ((epoch - 2) / 18) ** 3 for epoch in epochs]
     assert [event["target"] for event in pruning.events] == pytest.approx(expected)
     assert pruning.body.cap == 1
@@ -569,5 +569,5 @@ def test_as_a_method_it_is_settled_when_the_ramp_is_over():
 def test_presets_are_what_the_sources_say():
     vos = PRESETS["vos2025"]
     assert (vos.initial_sparsity, vos.final_sparsity, vos.schedule) == (0.3, 0.7, "rising_cubic")
-    assert (vos.start, vos.end, vos.every) == (2 / 20, 1.0, 1 / 20)
+    assert (vos.start, vos.end, vos.every) == (1 / 20, 19 / 20, 1 / 20)
     assert PRESETS["zhu_gupta2017"].score == "uniform"

@@ -141,9 +141,9 @@ class SynapticPruning(Method):
 
 
 PRESETS = {
-    # The target of the paper changes once an epoch, of 20: from 0.3 after 2 epochs of warm-up to 0.7 with the last.
+    # The paper counts epochs from 1 to 20 and sets the target as each begins: 0.3 with epoch 2, 0.7 with epoch 20.
     "vos2025": SynapticPruning(
-        0.7, 0.3, start=0.1, end=1.0, every=0.05, schedule="rising_cubic", max_layer_sparsity=1.0
+        0.7, 0.3, start=0.05, end=0.95, every=0.05, schedule="rising_cubic", max_layer_sparsity=1.0
     ),
     "zhu_gupta2017": SynapticPruning(score="uniform"),
 }
