@@ -57,7 +57,7 @@ class PruningCallback:
     def _begin(self, model: nn.Module, optimizer: Optimizer, steps: int) -> Pruning:
         self._end()
         self.pruning = self.settings.attach(model, optimizer, steps)
-        if not self.quiet and (not dist.is_initialized() or dist.get_rank() == 0):
+        if not self.quiet and (not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0):
             print(self.pruning.coverage, file=sys.stderr)
         return self.pruning
 
