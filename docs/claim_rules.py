@@ -203,17 +203,13 @@ def cubic_curve(study: Study, form: str) -> Finding:
 
 def warmed_up(study: Study, form: str) -> Finding:
     """Nothing is dead before the start."""
-    parts = [part for _, part in study.parts(form)]
-    start = FORMS[form].start
-    early = sum(dead > 0 for p in parts for step, dead in p["curve"] if step < start * p["curve"][-1][0])
-    jumps = [
-        max(b - a for a, b in pairwise([0.0, *c]))
-        for c in ([dead for _, dead in part["curve"]] for part in parts)
-    ]
-    return Finding(
-        f"{early} early deaths; the greatest jump within one epoch is {100 * max(jumps):.0f} points",
-        early == 0,
-    )
+    curves = [[(0, 0.0), *part["curve"]] for _, part in study.parts(form)]
+    jump = max(b - a for curve in curves for (_, a), (_, b) in pairwise(curve))
+    words = f"the greatest jump within one epoch is {100 * jump:.0f} points"
+    early = [dead for c in curves for step, dead in c[1:] if step < FORMS[form].start * c[-1][0]]
+    if not early:
+        raise Missing(f"recorded once an epoch, which is not before the start; {words}")
+    return Finding(f"{sum(dead > 0 for dead in early)} early deaths; {words}", not any(early))
 
 
 def one_phase(study: Study, form: str) -> Finding:

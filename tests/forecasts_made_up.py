@@ -4,6 +4,8 @@ import random
 from typing import Any
 
 from coppice.experiments import record
+from coppice.methods.synaptic_pruning import PRESETS, SynapticPruning
+from coppice.parts.schedules import SCHEDULES
 
 PRUNED = {
     "random 0.9": 0.9,
@@ -77,9 +79,11 @@ def made_up(
 
 def dead(method: str, sparsity: float, share: float) -> float:
     """The cubics of both forms, at a share of the steps."""
-    if method == "vos2025":
-        return 0.3 + 0.4 * ((share - 0.1) / 0.9) ** 3 if share >= 0.1 else 0.0
-    return sparsity * (1 - (1 - min(1.0, max(0.0, (share - 0.1) / 0.65))) ** 3)
+    form = PRESETS["vos2025"] if method == "vos2025" else SynapticPruning(sparsity)
+    if share < form.start:
+        return 0.0
+    risen = SCHEDULES[form.schedule](min(1.0, (share - form.start) / (form.end - form.start)))
+    return form.initial_sparsity + (sparsity - form.initial_sparsity) * risen
 
 
 def study(seeds: int = 10, lengths: tuple[int, ...] = (14,), **effects: Any) -> list[dict[str, Any]]:

@@ -109,7 +109,6 @@ def test_what_is_claimed_of_the_pruning_itself_is_read_off_the_curves(page: Simp
         "what is removed",
         "single weights",
         "a cubic schedule",
-        "a warm-up",
         "no second phase",
         "3 models",
     ):
@@ -118,8 +117,21 @@ def test_what_is_claimed_of_the_pruning_itself_is_read_off_the_curves(page: Simp
     part = broken[5]["result"]["parts"]["vos2025"]
     part["curve"] = [[step, 0.7 - dead] for step, dead in part["curve"]]
     part["sparsity"], part["epochs"] = 0.6, 25
-    for words in ("what is removed", "single weights", "a cubic schedule", "a warm-up", "no second phase"):
+    for words in ("what is removed", "single weights", "a cubic schedule", "no second phase"):
         assert verdict_of(page, broken, words)[1] == "not reproduced", words
+
+
+def test_a_warm_up_shorter_than_an_epoch_cannot_be_seen(page: SimpleNamespace) -> None:
+    (claim,) = [c for c in page.claims.CLAIMS if c.words.startswith("a warm-up")]
+    here = study(1)
+    for r in here:  # the start of the paper's form is the end of the first of 20 epochs
+        assert r["result"]["parts"]["vos2025"]["curve"][0] == [50, 0.3]
+    words, verdict = page.claims.verdict(claim, seen(page, here), "vos2025")
+    assert (words[-9:], verdict) == ("30 points", "not testable")
+    assert page.claims.verdict(claim, seen(page, here), "pruned 0.7")[1] == "reproduced"
+    here[3]["result"]["parts"]["pruned 0.7"]["curve"][0][1] = 0.1
+    words, verdict = page.claims.verdict(claim, seen(page, here), "pruned 0.7")
+    assert (words[:14], verdict) == ("1 early deaths", "not reproduced")
 
 
 def test_only_whole_neurons_make_a_network_smaller(page: SimpleNamespace) -> None:
