@@ -42,7 +42,8 @@ class SynapticPruning(Method):
     score:              "magnitude", "fan_in", "lamp", "uniform", "activity", "movement", "taylor", "random"
     unit:               what dies: a "synapse", or a whole "neuron" (hidden units, feed-forward neurons, attention
                         heads, the same share in every layer), which `compact` then removes for real
-    max_layer_sparsity: no tensor loses more; None: 0.95 where the model has attention, else all but one synapse
+    max_layer_sparsity: no tensor loses more; None: 0.95, or half-way from final_sparsity to 1, where the model has
+                        attention; else all but one synapse
     include, exclude:   regular expressions on parameter names, see `parts.synapses`
     regrow:             share of each event's deaths that comes back, by gradient, among those dead before
     newborn:            share dead at birth, at random; grown by gradient until the start   Han et al.: grow, then prune
@@ -348,7 +349,8 @@ def _synapses(settings: SynapticPruning, model: nn.Module, optimizer: Optimizer)
     if not names:
         raise ValueError(_NOT_TRAINED.format(type(optimizer).__name__, type(model).__name__))
     cap = settings.max_layer_sparsity
-    cap = cap if cap is not None else COLLAPSE if attends(model) else 1.0
+    if cap is None:
+        cap = max(COLLAPSE, (1 + settings.final_sparsity) / 2) if attends(model) else 1.0
     size = sum(model.get_parameter(name).numel() for name in names)
     most = Synapses.most(model, names, cap)
     if round(settings.final_sparsity * size) > most:

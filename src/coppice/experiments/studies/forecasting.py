@@ -24,7 +24,7 @@ from coppice.methods.synaptic_pruning import PRESETS, SynapticPruning
 from coppice.models import MixedPatch, Patch, Plan, Recurrent
 from coppice.parts.masks import Masks
 from coppice.parts.surgery import compact
-from coppice.parts.synapses import attends, synapses
+from coppice.parts.synapses import synapses
 
 NAIVE = ("persistence", "seasonal naive")
 DROPOUT = {"dropout 0.1": 0.1, "dropout 0.3": 0.3}
@@ -127,7 +127,7 @@ class _Study:
         if name == "small dense":
             return self.fit(self.small(), Dense(), self.training)
         if name in PRUNED:
-            return self.fit(self.plan, self.pruning(PRUNED[name]), self.training)
+            return self.fit(self.plan, replace(PRUNED[name]), self.training)
         return self.fit(self.plan, Dense(), self.training)
 
     def fit(self, plan: Plan, method: Method, training: Training) -> tuple[nn.Module, dict[str, Any]]:
@@ -149,14 +149,6 @@ class _Study:
             ],
             "layers": {name: 1 - int(alive.sum()) / alive.numel() for name, alive in masks.items()},
         }
-
-    def pruning(self, settings: SynapticPruning) -> SynapticPruning:
-        """A fresh one; where attention caps the sparsity of a single tensor, the cap leaves room for the target."""
-        final = settings.final_sparsity
-        capped = settings.max_layer_sparsity is None and settings.unit == "synapse"
-        if capped and final >= 0.95 and attends(self.setting.model()):
-            return replace(settings, max_layer_sparsity=(1 + final) / 2)
-        return replace(settings)
 
     def small(self) -> Plan:
         """The recipe's network at the width whose parameters are nearest to those alive at 90 % sparsity."""
