@@ -301,6 +301,30 @@ def test_the_guard_takes_the_fused_kernel_where_the_user_left_the_choice_open(ma
     learn(model, optimizer)
 
 
+def test_the_choice_is_given_back_although_a_stored_state_was_loaded():
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    guard = Masks.attach(model).guard(optimizer)
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # its groups are new ones now
+    guard.remove()
+    assert [group["fused"] for group in optimizer.param_groups] == [None]
+
+
+def test_detached_it_is_a_plain_model_again():
+    model, optimizer, masks, guard = guarded()
+    masks.prune(half(masks), optimizer)
+    learn(model, optimizer)
+    guard.remove()
+    before = model.state_dict()
+    masks.detach()
+    masks.detach()
+    plain = network()
+    plain.load_state_dict(model.state_dict())  # strictly: torch's own keys
+    assert all(torch.equal(value, before[name]) for name, value in plain.state_dict().items())
+    assert len(masks) == 0
+    assert masks.sparsity == 0
+
+
 @pytest.mark.parametrize("choice", [{"fused": False}, {"foreach": True}, {"foreach": False}])
 def test_the_guard_leaves_a_choice_that_the_user_made(choice):
     model = network()

@@ -73,6 +73,14 @@ class Masks(Mapping[str, Tensor]):
                 slot.owner.register_buffer(slot.buffer, torch.ones_like(slot.parameter, dtype=torch.bool))
         return cls(model)
 
+    def detach(self) -> None:
+        """Take all masks off the model: a plain model again, whose state dict has torch's own keys; the zeros stay.
+
+        `remove()` what guards or prunes it first.
+        """
+        for slot in _slots(self.model):
+            del slot.owner._buffers[slot.buffer]
+
     def __getitem__(self, name: str) -> Tensor:
         """The mask itself, of the parameter's shape; raises KeyError for a parameter without one."""
         try:
@@ -204,9 +212,10 @@ class Guard:
         self._watched: list[tuple[_Slot, Parameter]] = []
         self._hooks: list[Any] = []
         self.refresh()
-        self._fused = [group for group in optimizer.param_groups if _may_fuse(optimizer, group)]
-        for group in self._fused:
-            group["fused"] = True
+        groups = optimizer.param_groups
+        self._fused = [number for number, group in enumerate(groups) if _may_fuse(optimizer, group)]
+        for number in self._fused:
+            groups[number]["fused"] = True
         self._steps = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -246,8 +255,8 @@ class Guard:
         self._unhook()
         for step in self._steps:
             step.remove()
-        for group in self._fused:
-            group["fused"] = None
+        for number in self._fused:  # by number, for loading a state exchanges the groups themselves
+            self.optimizer.param_groups[number]["fused"] = None
         self._steps, self._watched, self._fused = [], [], []
         self.optimizer._coppice_guard = None  # type: ignore[attr-defined]
 
