@@ -35,7 +35,7 @@ def benchmark_table(name: str) -> Iterator[str]:
 
 
 BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
-    "README.md": {"results": bdnn_sp.readme_table},
+    "README.md": {"results": bdnn_sp.readme_table, "forecast": forecasting.readme_table},
     "docs/benchmarks.md": {
         "masks": lambda: benchmark_table("masks"),
         "removal": lambda: benchmark_table("removal"),
