@@ -15,7 +15,7 @@ from coppice.experiments import recipe as recipes
 from coppice.experiments.folder import Folder
 from coppice.experiments.recipe import Recipe
 from coppice.experiments.run import begin, run
-from coppice.experiments.studies.forecasting import METHODS, NAIVE, PRUNED, Forecasting
+from coppice.experiments.studies.forecasting import CURVED, METHODS, NAIVE, PRUNED, Forecasting
 from coppice.experiments.studies.parts import Parts
 from coppice.models import Patch, Recurrent
 from coppice.parts import cost
@@ -75,7 +75,8 @@ def test_every_method_stands_in_the_record_with_the_same_keys(whole: dict[str, A
     assert tuple(parts) == METHODS
     assert set(whole["timing"]["parts"]) == set(METHODS)
     for name, part in parts.items():
-        assert set(part) == ({"test", "test_unit"} if name in NAIVE else KEYS), name
+        expected = {"test", "test_unit"} if name in NAIVE else KEYS
+        assert set(part) == expected | ({"layer_curve"} if name in CURVED else set()), name
         assert part["test"] > 0
         assert part["test_unit"] / part["test"] == pytest.approx(
             parts["dense"]["test_unit"] / parts["dense"]["test"]
@@ -99,6 +100,10 @@ def test_each_network_is_as_sparse_as_its_name_and_kept_only_when_it_was(whole: 
             assert part["best_epoch"] >= (EPOCHS - 1 if name == "vos2025" else 2)
             assert set(part["layers"]) == {"recurrent.weight_ih_l0", "recurrent.weight_hh_l0", "head.weight"}
             assert part["curve"][-1][1] == pytest.approx(part["sparsity"], abs=1e-4)
+            if name in CURVED:
+                ends = {layer: curve[-1] for layer, curve in part["layer_curve"].items()}
+                assert ends == pytest.approx(part["layers"], abs=1e-3)
+                assert all(len(curve) == EPOCHS for curve in part["layer_curve"].values())
         else:
             assert part["sparsity"] == 0
             assert part["layers"] == {}

@@ -13,6 +13,7 @@ from coppice.experiments.report_forecasting import REFERENCE, Cell, Record, agai
 from coppice.experiments.statistics import LEAST_BLOCKS, Ranking, mean, needed
 
 SPARSITIES = (0.5, 0.7, 0.9, 0.95)
+BY_LAYER = "pruned 0.9"  # shown tensor by tensor
 
 
 def forecasting_figures(records: Sequence[Record]) -> Iterator[tuple[str, Figure]]:
@@ -95,7 +96,10 @@ def error_figure(table: Mapping[Cell, Sequence[Record]]) -> Figure:
 
 
 def sparsity_figure(record: Record) -> Figure:
-    """One run: on the left how sparsity grew with the steps, on the right where it ended in each layer."""
+    """One run: on the left how sparsity grew with the steps, on the right where it ended in each layer.
+
+    Thin lines on the left: each tensor of the network pruned to 90 %.
+    """
     parts = {name: part for name, part in record["result"]["parts"].items() if _prunes(part)}
     if not parts:
         raise ValueError(f"{Cell.of(record).title}, seed {record['seed']}: no method of this record prunes.")
@@ -112,6 +116,9 @@ def sparsity_figure(record: Record) -> Figure:
             }
             steps, sparsity = zip(*part["curve"], strict=True)
             left.plot([0, *steps], [0, *sparsity], lw=1.5, label=name, **style)
+            if name == BY_LAYER:
+                for each in part.get("layer_curve", {}).values():
+                    left.plot([0, *steps], [0, *each], color=style["color"], lw=0.5, alpha=0.7)
             heights = [part["layers"].get(layer, math.nan) for layer in layers]
             right.plot(heights, range(len(layers)), lw=0.6, alpha=0.9, label=name, **style)
         right.set_yticks(range(len(layers)), layers, fontsize=8 if len(layers) < 12 else 6)

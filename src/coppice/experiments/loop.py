@@ -122,7 +122,7 @@ class Fitting:
         self.method, self.model, self.optimizer = method, model, optimizer
         self.task, self.training = task, training
         self.clock = Clock(0, 0, training.epochs)
-        self.curve: list[dict[str, float]] = []
+        self.curve: list[dict[str, Any]] = []
         self.best: tuple[float, int, dict[str, Any]] | None = None  # score, epoch, snapshot
         self.meter = Meter()
         self.finished = False
@@ -135,7 +135,8 @@ class Fitting:
         score = Score.of(self.task.score(self.model))
         self.curve[-1] |= {"score": score.value, "error": score.error or 0.0}
         if len(masks := Masks(self.model)):
-            self.curve[-1] |= {"sparsity": masks.sparsity}
+            layers = {name: 1 - int(alive.sum()) / alive.numel() for name, alive in masks.items()}
+            self.curve[-1] |= {"sparsity": masks.sparsity, "layers": layers}
         if self.method.settled and (self.best is None or score.value >= self.best[0]):
             self._keep(score)
         mature = self.method.end_epoch(self.model, score, self.clock)

@@ -22,13 +22,13 @@ from coppice.experiments.studies.setting import Setting
 from coppice.methods.dense import Dense
 from coppice.methods.synaptic_pruning import PRESETS, SynapticPruning
 from coppice.models import MixedPatch, Patch, Plan, Recurrent
-from coppice.parts.masks import Masks
 from coppice.parts.surgery import compact
 from coppice.parts.synapses import synapses
 
 NAIVE = ("persistence", "seasonal naive")
 DROPOUT = {"dropout 0.1": 0.1, "dropout 0.3": 0.3}
 DECAY = 1e-2
+CURVED = ("pruned 0.9", "vos2025")  # whose sparsity of each layer is kept for every epoch
 SMALL = 0.9  # sparsity whose living parameters the small dense network has from the start
 PRUNED = {
     "random 0.9": SynapticPruning(0.9, score="random"),
@@ -127,15 +127,17 @@ class _Study:
         if name == "small dense":
             return self.fit(self.small(), Dense(), self.training)
         if name in PRUNED:
-            return self.fit(self.plan, replace(PRUNED[name]), self.training)
+            return self.fit(self.plan, replace(PRUNED[name]), self.training, curved=name in CURVED)
         return self.fit(self.plan, Dense(), self.training)
 
-    def fit(self, plan: Plan, method: Method, training: Training) -> tuple[nn.Module, dict[str, Any]]:
+    def fit(
+        self, plan: Plan, method: Method, training: Training, curved: bool = False
+    ) -> tuple[nn.Module, dict[str, Any]]:
         model, task = self.setting.built(plan), self.setting.task
         fitting = Fitting(method, model, training.optimizer_for(model), task, training)
         while fitting.advance():
             pass
-        summary, masks = fitting.summary(), Masks(model)
+        summary = fitting.summary()
         steps = summary["optimizer_steps"]["train"] // len(summary["curve"])
         return model, {
             "validation": -summary["validation"],
@@ -147,7 +149,8 @@ class _Study:
                 [steps * (number + 1), round(epoch.get("sparsity", 0.0), 4)]
                 for number, epoch in enumerate(summary["curve"])
             ],
-            "layers": {name: 1 - int(alive.sum()) / alive.numel() for name, alive in masks.items()},
+            "layers": summary["curve"][-1].get("layers", {}),
+            **({"layer_curve": _by_layer(summary["curve"])} if curved else {}),
         }
 
     def small(self) -> Plan:
@@ -181,3 +184,8 @@ class _Study:
 
 def _count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
+
+
+def _by_layer(curve: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """The sparsity of each tensor after each epoch."""
+    return {name: [round(epoch["layers"][name], 3) for epoch in curve] for name in curve[0]["layers"]}
