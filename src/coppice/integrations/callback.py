@@ -1,18 +1,15 @@
 """What the callbacks of all trainers share: they start a `Pruning`, bring its masks back, and end it."""
 
 import math
-import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-import torch.distributed as dist
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from coppice.methods.synaptic_pruning import PRESETS, Pruning, SynapticPruning
+from coppice.methods.synaptic_pruning import Pruning, SynapticPruning
 from coppice.parts.masks import SUFFIX, Masks
 
 PRUNED = "_pruned"  # a metric's name with this behind it: the metric, among fully pruned states only
@@ -35,11 +32,7 @@ class PruningCallback:
         **options: Any,
     ) -> None:
         super().__init__()
-        if preset is not None and preset not in PRESETS:
-            raise ValueError(f"there is no preset '{preset}': the presets are {', '.join(PRESETS)}.")
-        if final_sparsity is not None:
-            options["final_sparsity"] = final_sparsity
-        self.settings = replace(PRESETS[preset] if preset else SynapticPruning(), **options)
+        self.settings = SynapticPruning.of(final_sparsity, preset, **options)
         self.steps, self.quiet = steps, quiet
         self.pruning: Pruning | None = None
         self._arrivals: RemovableHandle | None = None
@@ -57,8 +50,8 @@ class PruningCallback:
     def _begin(self, model: nn.Module, optimizer: Optimizer, steps: int) -> Pruning:
         self._end()
         self.pruning = self.settings.attach(model, optimizer, steps)
-        if not self.quiet and (not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0):
-            print(self.pruning.coverage, file=sys.stderr)
+        if not self.quiet:
+            self.pruning.announce()
         return self.pruning
 
     def _end(self) -> None:

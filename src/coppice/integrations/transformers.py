@@ -54,7 +54,6 @@ class SynapticPruningCallback(PruningCallback, TrainerCallback):
     ) -> None:
         """Raises ValueError where a checkpoint's masks or progress are missing, or none of the synapses are trained."""
         assert model is not None
-        optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper has no hooks of its own
         stored = optimizer.param_groups[0].pop(KEY, None)
         if state.global_step and stored is None:
             raise ValueError(
@@ -72,7 +71,7 @@ class SynapticPruningCallback(PruningCallback, TrainerCallback):
                     " among its callbacks=, not added later."
                 )
                 raise
-        self._storing = optimizer.register_state_dict_post_hook(self._store)
+        self._storing = pruning.optimizer.register_state_dict_post_hook(self._store)
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **_: Any

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.optim import Optimizer
 
 from coppice.contract import Method, Task
+from coppice.parts.agreement import is_first
 from coppice.parts.prunable import Neurons, Synapses
 from coppice.parts.schedules import SCHEDULES
 from coppice.parts.stored import refuse_foreign
@@ -109,6 +109,17 @@ class SynapticPruning(Method):
                 " score, regrow, newborn and max_layer_sparsity as they are."
             )
 
+    @classmethod
+    def of(
+        cls, final_sparsity: float | None = None, preset: str | None = None, **options: Any
+    ) -> "SynapticPruning":
+        """The defaults, or those of a preset, with what else is given changed. Raises ValueError for an unknown preset."""
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"there is no preset '{preset}': the presets are {', '.join(PRESETS)}.")
+        if final_sparsity is not None:
+            options["final_sparsity"] = final_sparsity
+        return replace(PRESETS[preset] if preset else cls(), **options)
+
     def attach(self, model: nn.Module, optimizer: Optimizer, steps: int) -> "Pruning":
         """Begin: from now on the optimizer's steps prune the model. `steps`: optimizer steps planned in all.
 
@@ -168,14 +179,9 @@ def prune_synapses(
     other field of `SynapticPruning`. Says on standard error, in one line, what share of the parameters can die, unless
     `quiet`. Raises ValueError, naming value and bound, before the model is touched.
     """
-    if preset is not None and preset not in PRESETS:
-        raise ValueError(f"there is no preset '{preset}': the presets are {', '.join(PRESETS)}.")
-    if final_sparsity is not None:
-        options["final_sparsity"] = final_sparsity
-    settings = replace(PRESETS[preset] if preset else SynapticPruning(), **options)
-    pruning = settings.attach(model, optimizer, steps)
-    if not quiet and (not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0):
-        print(pruning.coverage, file=sys.stderr)
+    pruning = SynapticPruning.of(final_sparsity, preset, **options).attach(model, optimizer, steps)
+    if not quiet:
+        pruning.announce()
     return pruning
 
 
@@ -242,6 +248,11 @@ class Pruning:
             f"synaptic pruning: {held:,} of {total:,} parameters ({held / total:.1%}) {kind} can die,"
             f" {self.settings.final_sparsity:.0%} will, from step {self.first:,} to {self.last:,} of {self.steps:,}{left}."
         )
+
+    def announce(self) -> None:
+        """Say on standard error what can die; of several processes the first one does."""
+        if is_first():
+            print(self.coverage, file=sys.stderr)
 
     def layers(self) -> dict[str, float]:
         """Dead share of each pruned parameter."""
