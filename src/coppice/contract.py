@@ -14,6 +14,10 @@ There are two kinds of method, and neither is bent into the other:
           method.end_epoch(model, score, clock)             True: mature, end the task early
       method.end_task(model, task)                          settle, consolidate
 
+  None of the five is a must. A method that is to work in loops which know nothing of it sits on the optimizer's own
+  step hooks and takes the first and the last moment only, to get in and out again: synaptic pruning does, which also
+  makes a step a step where several batches are accumulated.
+
 - A `Process` is a whole procedure at work, which may wrap training: it advances by units (an epoch, a cut with its
   retraining), and between any two of them its whole state can be stored and brought back, to the same bits.
   Training with a `Method` is a Process too, so one runner serves every method.

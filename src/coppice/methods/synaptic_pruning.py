@@ -5,8 +5,10 @@
     every few steps: the weakest of the living die, until round(rho N) of the N synapses are dead
 
 Vos et al. 2025, "Synaptic pruning: a biological inspiration for deep learning regularization", with the curve of Zhu &
-Gupta 2017. It sits on the optimizer's step, so any training loop gives it its moments. Deviations from the paper:
+Gupta 2017. It sits on the optimizer's step hooks and not on the moments of the contract, so that any training loop will
+do; in a coppice loop `begin_task` puts it there and `end_task` takes it off. Deviations from the paper:
 docs/methods/synaptic_pruning.md.
+(Over the 250 lines: one paper, one file; the first half is what a user reads, the second is `Pruning` at work.)
 """
 
 import sys
@@ -27,7 +29,7 @@ from coppice.parts.synapse_scores import SYNAPSE_SCORES
 from coppice.parts.synapses import attends, synapses
 from coppice.parts.units import units
 
-COLLAPSE = 0.95  # of one tensor, the cap where a model has attention: a global |w| took 97 % of a feed-forward matrix
+ATTENTION_CAP = 0.95  # most of a tensor that may die where a model attends; global |w| took 97 % of a feed-forward one
 
 
 @dataclass
@@ -46,7 +48,8 @@ class SynapticPruning(Method):
                         attention; else all but one synapse
     include, exclude:   regular expressions on parameter names, see `parts.synapses`
     regrow:             share of each event's deaths that comes back, by gradient, among those dead before
-    newborn:            share dead at birth, at random; grown by gradient until the start   Han et al.: grow, then prune
+    newborn:            share dead at birth, at random, which falls to initial_sparsity until the start, woken by gradient:
+                        growth before pruning, which Vos et al. name as a next step
     """
 
     final_sparsity: float = 0.7
@@ -361,7 +364,7 @@ def _synapses(settings: SynapticPruning, model: nn.Module, optimizer: Optimizer)
         raise ValueError(_NOT_TRAINED.format(type(optimizer).__name__, type(model).__name__))
     cap = settings.max_layer_sparsity
     if cap is None:
-        cap = max(COLLAPSE, (1 + settings.final_sparsity) / 2) if attends(model) else 1.0
+        cap = max(ATTENTION_CAP, (1 + settings.final_sparsity) / 2) if attends(model) else 1.0
     size = sum(model.get_parameter(name).numel() for name in names)
     most = Synapses.most(model, names, cap)
     if round(settings.final_sparsity * size) > most:
