@@ -29,7 +29,8 @@ from coppice.parts.synapse_scores import SYNAPSE_SCORES
 from coppice.parts.synapses import attends, synapses
 from coppice.parts.units import units
 
-ATTENTION_CAP = 0.95  # most of a tensor that may die where a model attends; global |w| took 97 % of a feed-forward one
+# most of one tensor that may die where a model has attention: a global |w| took 97 % of a feed-forward matrix
+ATTENTION_CAP = 0.95
 
 
 @dataclass
