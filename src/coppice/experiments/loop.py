@@ -135,8 +135,7 @@ class Fitting:
         score = Score.of(self.task.score(self.model))
         self.curve[-1] |= {"score": score.value, "error": score.error or 0.0}
         if len(masks := Masks(self.model)):
-            layers = {name: 1 - int(alive.sum()) / alive.numel() for name, alive in masks.items()}
-            self.curve[-1] |= {"sparsity": masks.sparsity, "layers": layers}
+            self.curve[-1] |= {"sparsity": masks.sparsity, "layers": masks.layers()}
         if self.method.settled and (self.best is None or score.value >= self.best[0]):
             self._keep(score)
         mature = self.method.end_epoch(self.model, score, self.clock)

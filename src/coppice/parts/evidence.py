@@ -1,8 +1,8 @@
 """What some scores need to have seen while the network trained. Everything seen can be stored and brought back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,31 +10,22 @@ from torch import Tensor, nn
 DECAY = 0.99  # of running means, per forward pass or step: remembers about a hundred
 
 
-class Evidence(Protocol):
-    """Gathers one tensor for each synapse tensor; `seen` is all it remembers."""
-
-    seen: dict[str, Tensor]
-
-    def before_step(self, parameters: Mapping[str, nn.Parameter], scale: float = 1.0) -> None:
-        """The gradients are whole, `scale` times too large, and the step is not yet done."""
-        ...
-
-    def remove(self) -> None:
-        """Take the hooks out."""
-        ...
-
-
-class Nothing:
-    """For scores that look at the weights alone."""
+class Evidence:
+    """Gathers one tensor for each synapse tensor; `seen` is all it remembers. This one, for scores that look at the
+    weights alone, gathers nothing.
+    """
 
     def __init__(self, model: nn.Module, names: list[str]) -> None:
         self.seen: dict[str, Tensor] = {}
 
-    def before_step(self, parameters: Mapping[str, nn.Parameter], scale: float = 1.0) -> None: ...
-    def remove(self) -> None: ...
+    def before_step(self, parameters: Mapping[str, nn.Parameter], scale: float = 1.0) -> None:
+        """The gradients are whole, `scale` times too large, and the step is not yet done."""
+
+    def remove(self) -> None:
+        """Take the hooks out."""
 
 
-class Activity(Nothing):
+class Activity(Evidence):
     """Mean |input| of each source, [source], a running mean over the forward passes of training.
 
     Of a recurrent layer the inputs are the module's input (first layer) or the final hidden state of the layer
@@ -84,7 +75,7 @@ class Activity(Nothing):
             self.seen[name] = mean if before is None else before.mul(DECAY).add_(mean, alpha=1 - DECAY)
 
 
-class Taylor(Nothing):
+class Taylor(Evidence):
     """Running mean of |w g|: how much the loss would change without the synapse, to first order.   Molchanov et al. 2017"""
 
     @torch.no_grad()
@@ -94,7 +85,7 @@ class Taylor(Nothing):
             mean.mul_(DECAY).add_((weight * gradient).abs(), alpha=(1 - DECAY) / scale)
 
 
-class Movement(Nothing):
+class Movement(Evidence):
     """-sum w g over the steps: synapses that training drives away from zero gain.   Sanh et al. 2020, Eq. 3."""
 
     @torch.no_grad()
@@ -103,7 +94,7 @@ class Movement(Nothing):
             self.seen.setdefault(name, torch.zeros_like(weight)).addcmul_(weight, gradient, value=-1 / scale)
 
 
-GATHERERS: dict[str, Callable[[nn.Module, list[str]], Evidence]] = {
+GATHERERS: dict[str, type[Evidence]] = {
     "activity": Activity,
     "taylor": Taylor,
     "movement": Movement,

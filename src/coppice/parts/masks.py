@@ -112,6 +112,10 @@ class Masks(Mapping[str, Tensor]):
         """Dead share of the synapses under masks; 0 without any."""
         return 1 - self.alive / self.size if self.size else 0.0
 
+    def layers(self) -> dict[str, float]:
+        """Dead share of each masked parameter."""
+        return {name: 1 - int(torch.count_nonzero(mask)) / mask.numel() for name, mask in self.items()}
+
     @torch.no_grad()
     def prune(self, doomed: Mapping[str, Tensor], optimizer: Optimizer | None = None) -> int:
         """Kill the doomed: mask, weight, gradient and, in the optimizer that trains them, their moments.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from coppice.parts.agreement import agreed
-from coppice.parts.evidence import GATHERERS, Nothing
+from coppice.parts.evidence import GATHERERS, Evidence
 from coppice.parts.masks import Masks
 from coppice.parts.selection import lowest
 from coppice.parts.stored import refuse_foreign, refuse_foreign_tensors
@@ -46,7 +46,8 @@ class Prunable:
 
     def layers(self) -> dict[str, float]:
         """Dead share of each parameter's synapses."""
-        return {n: 1 - int(torch.count_nonzero(self.masks[n])) / self.masks[n].numel() for n in self.names}
+        sparsities = self.masks.layers()
+        return {name: sparsities[name] for name in self.names}
 
     def reach(self, target: float, step: int) -> Deaths:
         """Kill until the share `target` is dead."""
@@ -108,7 +109,7 @@ class Synapses(Prunable):
         self.score, self.cap, self.regrow = score, cap, regrow
         self.chance = torch.initial_seed()  # of torch's generator; what chance depends on, with the step
         self.size = sum(self.parameter(name).numel() for name in names)
-        self.evidence = GATHERERS.get(score, Nothing)(model, self.names)
+        self.evidence = GATHERERS.get(score, Evidence)(model, self.names)
         self.died: dict[str, Tensor] = {}
         self.hears = False  # whether the next step is an event that may wake the dead
         self._calls: dict[str, Tensor] = {}
