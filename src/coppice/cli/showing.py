@@ -130,7 +130,7 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 def _draw(groups: list[Any], folder: Path) -> None:
     from coppice.data.extras import need
 
-    need("matplotlib")
+    need("matplotlib", "plots")
     from coppice.experiments.figures import save, search_figure
     from coppice.experiments.figures_forecasting import forecasting_figures
     from coppice.experiments.report_forecasting import is_study

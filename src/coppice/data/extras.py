@@ -1,16 +1,15 @@
-"""The packages of the extra `data` are imported only where they are needed."""
+"""The packages of the extras are imported only where they are needed."""
 
 from importlib import import_module
 from types import ModuleType
 
 
-def need(module: str) -> ModuleType:
-    """Import a module of the extra `data`; ModuleNotFoundError says how to install it."""
+def need(module: str, extra: str = "data") -> ModuleType:
+    """Import a module of an extra; ModuleNotFoundError says how to install it."""
     try:
         return import_module(module)
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError(
-            f"'{missing.name}' is not installed, and this data set needs it: "
-            'pip install "coppice[data]" brings it.',
+            f"'{missing.name}' is not installed, but needed here: pip install \"coppice[{extra}]\" brings it.",
             name=missing.name,
         ) from missing

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from coppice.data.extras import need
 from coppice.experiments.figures import COLOURS, GREY, house_style
 from coppice.experiments.report_forecasting import REFERENCE, Cell, Record, against, cells, errors, ranking
-from coppice.experiments.statistics import LEAST_BLOCKS, Ranking, mean, needed
+from coppice.experiments.statistics import LEAST_BLOCKS, Ranking, mean
 
 SPARSITIES = (0.5, 0.7, 0.9, 0.95)
 BY_LAYER = "pruned 0.9"  # shown tensor by tensor
@@ -34,11 +35,11 @@ def ranks_figure(ranking: Ranking) -> Figure:
     """Critical-difference diagram: mean ranks, those that do not differ joined by a bar.   Demsar 2006"""
     count = len(ranking.mean_ranks)
     names = list(ranking.mean_ranks)
-    p = needed("pandas").DataFrame(ranking.pairwise).loc[names, names]
+    p = need("pandas", "stats").DataFrame(ranking.pairwise).loc[names, names]
     with house_style():
         figure = Figure(figsize=(9, 1.6 + 0.16 * count), layout="constrained")
         axes = figure.subplots()
-        needed("scikit_posthocs").critical_difference_diagram(
+        need("scikit_posthocs", "stats").critical_difference_diagram(
             ranking.mean_ranks,
             p,
             ax=axes,

@@ -7,8 +7,9 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, NamedTuple
+
+from coppice.data.extras import need
 
 LEVEL = 0.05
 LEAST_PAIRS = 6  # with five, the two-sided signed rank test cannot fall under 0.0625 whatever the data
@@ -74,7 +75,7 @@ def mean(values: Sequence[float]) -> Mean:
     if count < 2:
         return Mean(centre, None, count)
     spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (count - 1))
-    t = float(needed("scipy.stats").t.ppf(0.975, count - 1))
+    t = float(need("scipy.stats", "stats").t.ppf(0.975, count - 1))
     return Mean(centre, t * spread / math.sqrt(count), count)
 
 
@@ -132,7 +133,7 @@ def wilcoxon(differences: Sequence[float]) -> float:
         )
     if not any(_finite(differences)):
         return 1.0
-    return float(needed("scipy.stats").wilcoxon(differences, zero_method="wilcox").pvalue)
+    return float(need("scipy.stats", "stats").wilcoxon(differences, zero_method="wilcox").pvalue)
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
@@ -142,7 +143,7 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
             raise ValueError(f"p of '{name}' is {value}, but must be in [0, 1].")
     if not p:
         return {}
-    adjusted = needed("statsmodels.stats.multitest").multipletests(list(p.values()), method="holm")[1]
+    adjusted = need("statsmodels.stats.multitest", "stats").multipletests(list(p.values()), method="holm")[1]
     return {name: float(value) for name, value in zip(p, adjusted, strict=True)}
 
 
@@ -169,7 +170,7 @@ def rank_biserial(differences: Sequence[float]) -> float:
     apart = [d for d in _finite(differences) if d]
     if not apart:
         return 0.0
-    ranks = needed("scipy.stats").rankdata([abs(d) for d in apart])
+    ranks = need("scipy.stats", "stats").rankdata([abs(d) for d in apart])
     signed = math.fsum(math.copysign(rank, d) for rank, d in zip(ranks, apart, strict=True))
     return signed / math.fsum(ranks)
 
@@ -193,7 +194,7 @@ def rank(errors: Mapping[Any, Mapping[str, float]]) -> Ranking:
             apart = ", ".join(sorted(set(row) ^ set(methods)))
             raise ValueError(f"block {block}: {apart} is not in every block; rank methods that all have.")
         _finite(list(row.values()))
-    stats = needed("scipy.stats")
+    stats = need("scipy.stats", "stats")
     table = [[row[method] for method in methods] for row in errors.values()]
     blocks, count = len(table), len(methods)
     ranks = [sum(column) / blocks for column in zip(*(stats.rankdata(row) for row in table), strict=True)]
@@ -201,7 +202,7 @@ def rank(errors: Mapping[Any, Mapping[str, float]]) -> Ranking:
         chi_square, p = 0.0, 1.0
     else:
         chi_square, p = (float(x) for x in stats.friedmanchisquare(*zip(*table, strict=True)))
-    pairwise = needed("scikit_posthocs").posthoc_nemenyi_friedman(needed("numpy").array(table))
+    pairwise = need("scikit_posthocs", "stats").posthoc_nemenyi_friedman(need("numpy").array(table))
     q = float(stats.studentized_range.ppf(1 - LEVEL, count, math.inf)) / math.sqrt(2)
     order = sorted(range(count), key=lambda i: ranks[i])
     return Ranking(
@@ -219,14 +220,3 @@ def _finite(values: Sequence[float]) -> list[float]:
         if not math.isfinite(value):
             raise ValueError(f"{value} is no number to compare: a run failed, or its error is missing.")
     return list(values)
-
-
-def needed(module: str) -> Any:
-    """Import a module of the extra `stats`; ModuleNotFoundError says how to install it."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError(
-            f"'{missing.name}' is not installed, and statistics need it: pip install \"coppice[stats]\" brings it.",
-            name=missing.name,
-        ) from missing
