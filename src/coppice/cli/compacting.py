@@ -85,15 +85,9 @@ def _from_run(folder: Path, parameters: int | None) -> tuple["nn.Module", "nn.Mo
     from coppice.parts.stopping import Budget
 
     run = Folder(folder)
-    if not run.finished:
-        state = "is not finished: `coppice run ... --resume` goes on with it" if run.begun else "holds no run"
-        raise ValueError(f"{folder} {state}.")
-    if not run.model.is_file():
-        raise ValueError(
-            f"{folder} left no model: a study leaves numbers only; `coppice run` of one method trains one."
-        )
+    file = run.trained()
     path = record.read(run.record)["result"].get("path")
-    before, model = _twice(run.model)
+    before, model = _twice(file)
     if path:
         snapshot.restore_model(before, run.shelf[0])
     if parameters is not None:
@@ -105,7 +99,7 @@ def _from_run(folder: Path, parameters: int | None) -> tuple["nn.Module", "nn.Mo
                 f"--parameters is {parameters}, but the smallest network of the path has {steps[-1].parameters}."
             )
         snapshot.restore_model(model, run.shelf[Budget(parameters).choose(steps).step])
-    return before, model, read_model(run.model)["notes"]
+    return before, model, read_model(file)["notes"]
 
 
 def _example(model: "nn.Module", shape: list[int] | None) -> "Tensor | None":

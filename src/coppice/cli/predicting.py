@@ -31,14 +31,13 @@ def predict(
     """
     if out is not None and out.exists() and not force:
         raise FileExistsError(f"{out} exists: add --force to write over it, or choose another --out.")
-    file = _model_of(run)
-
     from coppice.cli import terminal
     from coppice.data import Preparation
+    from coppice.experiments.folder import Folder
     from coppice.experiments.forecasts import forecast
     from coppice.experiments.saved import rebuilt
 
-    model, notes = rebuilt(file)
+    model, notes = rebuilt(Folder(run).trained() if run.is_dir() else run)
     if notes.get("task") != "forecast":
         raise ValueError(
             f"{run} holds a model for {notes.get('task', 'something else')}, not a forecaster: `coppice run forecast` "
@@ -59,24 +58,6 @@ def predict(
         print(f"on its test rows the model was off by {error:.4g} on average")
     if out is not None:
         print(f"written: {out}")
-
-
-def _model_of(run: Path) -> Path:
-    if not run.is_dir():
-        return run
-    from coppice.experiments.folder import Folder
-
-    folder = Folder(run)
-    if not folder.finished:
-        state = (
-            "is not finished: `coppice run ... --resume` goes on with it" if folder.begun else "holds no run"
-        )
-        raise ValueError(f"{run} {state}.")
-    if not folder.model.is_file():
-        raise ValueError(
-            f"{run} left no model: a study leaves numbers only; train one with `coppice run forecast`."
-        )
-    return folder.model
 
 
 def _rows(run: Path, notes: dict[str, Any], csv: Path | None) -> tuple[Any, str]:

@@ -50,6 +50,17 @@ class Folder:
         record.write(self.record, finished)
         self.checkpoint.unlink(missing_ok=True)
 
+    def trained(self) -> Path:
+        """The model of the finished run. Raises ValueError where there is none."""
+        if not self.finished:
+            unfinished = "is not finished: `coppice run ... --resume` goes on with it"
+            raise ValueError(f"{self.path} {unfinished if self.begun else 'holds no run'}.")
+        if not self.model.is_file():
+            raise ValueError(
+                f"{self.path} left no model: a study leaves numbers only; `coppice run` of one method trains one."
+            )
+        return self.model
+
     def _refuse_other(self, file: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         if differ := sorted(_differences(theirs, ours)):
             raise ValueError(
