@@ -23,6 +23,7 @@ from coppice.methods.bdnn_sp import Search
 from coppice.parts import cost, snapshot
 from coppice.parts.blueprint import save_model
 from coppice.parts.fitness import Score
+from coppice.parts.surgery import count_parameters
 
 Watch = Callable[[Progress], None]
 
@@ -184,10 +185,7 @@ def _measured(model: nn.Module, splits: Splits, example: Tensor) -> dict[str, An
     else:
         score = test_score(model, splits)
         judged = {"test": score.value, "test_error": score.error}
-        size = {
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "bytes": cost.stored_bytes(model),
-        }
+        size = {"parameters": count_parameters(model), "bytes": cost.stored_bytes(model)}
     return {
         **size,
         "flops": cost.forward_flops(model, example),

@@ -11,6 +11,7 @@ from coppice.models import MODELS
 from coppice.parts.blueprint import load_model, save_model
 from coppice.parts.masks import Masks
 from coppice.parts.packing import read_model
+from coppice.parts.surgery import count_parameters
 
 
 def rebuilt(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -33,7 +34,7 @@ def rebuilt(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 def weighed(model: nn.Module) -> dict[str, Any]:
     """Parameters, how many of them are alive, the dead share of the synapses under masks, bytes as saved."""
     masks = Masks(model)
-    total = sum(p.numel() for p in model.parameters())
+    total = count_parameters(model)
     return {
         "parameters": total,
         "alive": total - (masks.size - masks.alive),

@@ -25,6 +25,7 @@ from coppice.parts.agreement import is_first
 from coppice.parts.prunable import Neurons, Synapses
 from coppice.parts.schedules import SCHEDULES
 from coppice.parts.stored import refuse_foreign
+from coppice.parts.surgery import count_parameters
 from coppice.parts.synapse_scores import SYNAPSE_SCORES
 from coppice.parts.synapses import attends, synapses
 from coppice.parts.units import units
@@ -239,7 +240,7 @@ class Pruning:
     @property
     def coverage(self) -> str:
         """Which share of the parameters can die, in one line."""
-        total = sum(p.numel() for p in self.model.parameters())
+        total = count_parameters(self.model)
         held = sum(self.body.parameter(name).numel() for name in self.body.names)
         others = {name for name, p in self.model.named_parameters() if p.dim() >= 2} - set(self.body.names)
         left = f"; not {', '.join(sorted(others)[:4])}{', ...' if len(others) > 4 else ''}" if others else ""

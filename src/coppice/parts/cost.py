@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coppice.parts.neurons import LAYERS, unwrap
+from coppice.parts.chains import LAYERS
+from coppice.parts.tracing import unwrap
 
 
 def forward_flops(model: nn.Module, example: Tensor) -> int:
@@ -138,9 +139,8 @@ def _multiplications(layer: nn.Module, output: Any) -> int:
     if isinstance(layer, nn.RNNBase):
         rows = output[0].numel() // output[0].shape[-1]
         return rows * sum(p.numel() for p in layer.parameters() if p.dim() > 1)
-    if isinstance(
-        layer, nn.MultiheadAttention
-    ):  # four projections, scores and weighted sums; keys as many as queries
+    if isinstance(layer, nn.MultiheadAttention):
+        # four projections, scores and weighted sums; keys as many as queries
         width, length = layer.embed_dim, output[0].shape[-2 if layer.batch_first else 0]
         return output[0].numel() // width * (4 * width * width + 2 * length * width)
     weight = layer.get_parameter("weight")

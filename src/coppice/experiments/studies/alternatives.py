@@ -12,8 +12,10 @@ from coppice.experiments.loop import Fitting, Training
 from coppice.experiments.studies.parts import Part, Parts
 from coppice.experiments.studies.setting import Setting
 from coppice.methods.dense import Dense
+from coppice.parts.chains import LAYERS
 from coppice.parts.cost import stored_bytes
-from coppice.parts.neurons import LAYERS, populations
+from coppice.parts.neurons import populations
+from coppice.parts.surgery import count_parameters
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class _Study:
         return {
             "validation": validation,
             "test": self.setting.test_score(model),
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": count_parameters(model),
             "bytes": stored_bytes(model),
         }
 

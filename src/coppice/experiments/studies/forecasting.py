@@ -22,7 +22,7 @@ from coppice.experiments.studies.setting import Setting
 from coppice.methods.dense import Dense
 from coppice.methods.synaptic_pruning import PRESETS, SynapticPruning
 from coppice.models import MixedPatch, Patch, Plan, Recurrent
-from coppice.parts.surgery import compact
+from coppice.parts.surgery import compact, count_parameters
 from coppice.parts.synapses import synapses
 
 NAIVE = ("persistence", "seasonal naive")
@@ -157,9 +157,9 @@ class _Study:
         """The recipe's network at the width whose parameters are nearest to those alive at 90 % sparsity."""
         large = self.setting.model()
         holding = sum(large.get_parameter(name).numel() for name in synapses(large))
-        wanted = _count(large) - round(SMALL * holding)
+        wanted = count_parameters(large) - round(SMALL * holding)
         plans = [self.plan.at_width(width) for width in range(1, self.plan.width + 1)]
-        return min(plans, key=lambda plan: abs(_count(self.setting.built(plan)) - wanted))
+        return min(plans, key=lambda plan: abs(count_parameters(self.setting.built(plan)) - wanted))
 
     def averaged(self) -> dict[str, Any]:
         """The mean of several passes with dropout on.   Gal & Ghahramani 2016"""
@@ -180,10 +180,6 @@ class _Study:
 
     def _tested(self, forecast: Tensor) -> dict[str, float]:
         return forecasts.errors(forecast, self.setting.splits)
-
-
-def _count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def _by_layer(curve: list[dict[str, Any]]) -> dict[str, list[float]]:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from coppice.contract import Progress
+from coppice.parts.surgery import count_parameters
 
 Part = Callable[[dict[str, Any]], dict[str, Any]]  # results of the parts before -> result of this one
 
@@ -34,7 +35,7 @@ class Parts:
     def progress(self) -> Progress:
         done = len(self.results)
         doing = list(self.parts)[done] if done < len(self.parts) else "done"
-        return Progress(doing, done / len(self.parts), sum(p.numel() for p in self.model.parameters()), None)
+        return Progress(doing, done / len(self.parts), count_parameters(self.model), None)
 
     def state_dict(self) -> dict[str, Any]:
         return {"results": self.results, "clock": self.clock}
