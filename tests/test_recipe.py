@@ -1,7 +1,9 @@
 """Recipes: every wrong key, type and form is refused by name; what is right arrives in its dataclass."""
 
+import dataclasses
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from coppice.data import Data, Series
 from coppice.experiments.recipe import Recipe, from_tables, load, names, with_value
-from coppice.methods import BDNNSP, Dense, SynapticPruning
+from coppice.methods import BDNNSP, Dense, SynapticPruning, synaptic_pruning
 from coppice.methods.bdnn_sp import PRESETS
 from coppice.models import MODELS, Patch, Recurrent
 from coppice.parts.fitness import PublishedFitness
@@ -74,12 +76,44 @@ def test_every_model_name_arrives_in_its_dataclass() -> None:
 def test_presets_belong_to_their_method() -> None:
     paper = load("forecast", ["method.preset=vos2025", "method.final_sparsity=0.5"]).method
     assert isinstance(paper, SynapticPruning)
-    assert (paper.schedule, paper.end, paper.final_sparsity) == ("rising_cubic", 1.0, 0.5)
+    assert (paper.schedule, paper.end, paper.final_sparsity) == ("rising_cubic", 0.95, 0.5)
     for override in ("method.preset=zhao2017", "method.at_work=1"):
         with pytest.raises(ValueError, match=override.partition("=")[0].rpartition(".")[2]):
             load("forecast", [override])
     with pytest.raises(ValueError, match="method 'dense' has no preset 'vos2025'"):
         from_tables("mine", {"method": {"name": "dense", "preset": "vos2025"}})
+
+
+def test_a_method_or_preset_asked_for_comes_whole_without_the_recipes_own_values() -> None:
+    assert load("forecast").method.final_sparsity == 0.9
+    assert load("forecast", ["method.preset=vos2025"]).method == synaptic_pruning.PRESETS["vos2025"]
+    assert load("forecast", ["method.name=dense"]).method == Dense()
+    later = load("forecast", ["method.every=7", "method.preset=vos2025"]).method  # in any order
+    assert later == dataclasses.replace(synaptic_pruning.PRESETS["vos2025"], every=7)
+    assert load("forecast", ["method.every=7"]).method.final_sparsity == 0.9
+
+
+@pytest.mark.parametrize(
+    ("tables", "says"),
+    [
+        ({"data": {"name": ["co2"]}}, "data.name is ['co2']"),
+        ({"model": {"name": ["lstm"]}}, "model.name is ['lstm']"),
+        ({"method": {"name": ["dense"]}}, "method.name is ['dense']"),
+        ({"method": {"preset": ["zhao2017"]}}, "method.preset is ['zhao2017']"),
+        ({"method": {"stop": {"name": ["peak"]}}}, "method.stop.name is ['peak']"),
+        ({"study": {"name": 3}}, "study.name is 3"),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused(tables: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is compared below
+        from_tables("mine", tables)
+    assert says in str(refused.value)
+
+
+def test_a_recipe_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b'about = "\xff"')
+    with pytest.raises(ValueError, match=r"recipe .*mine\.toml is not UTF-8"):
+        load(str(tmp_path / "mine.toml"))
 
 
 def test_a_swept_name_is_labelled_by_its_table() -> None:

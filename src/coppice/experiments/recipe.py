@@ -25,6 +25,8 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "fitness": FITNESSES,
     "stop": STOPS,
 }  # fields chosen by name in a sub-table
+# Who asks for these gets them whole: the values a recipe gives its own method are not theirs.
+AFRESH = {"method.name", "method.preset"}
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,18 @@ def names() -> list[str]:
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe by name or from a .toml file, with `table.key=value` overrides; the value is TOML, or else text."""
+    """A recipe by name or from a .toml file, with `table.key=value` overrides; the value is TOML, or else text.
+
+    With another method or preset the recipe's own values of [method] go; overrides of them stay.
+    """
     path = Path(source)
     if source.endswith(".toml"):
         if not path.is_file():
             raise FileNotFoundError(f"there is no recipe file {source}.")
-        text = path.read_text()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"recipe {source} is not UTF-8 text: {error}.") from error
     elif source in names():
         text = (resources.files("coppice") / "recipes" / f"{source}.toml").read_text()
     else:
@@ -80,14 +88,20 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"recipe {source} is not valid TOML: {error}.") from error
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or "." not in key:
-            raise ValueError(
-                f"--set {override} is not of the form table.key=value, such as method.share=0.3."
-            )
-        tables = with_value(tables, key.strip(), _toml_value(value.strip()))
+    changes = [_change(override) for override in overrides]
+    if not AFRESH.isdisjoint(key for key, _ in changes):
+        named = _method_table(tables)
+        tables = {**tables, "method": {"name": named["name"]} if "name" in named else {}}
+    for key, value in changes:
+        tables = with_value(tables, key, value)
     return from_tables(path.stem, tables)
+
+
+def _change(override: str) -> tuple[str, Any]:
+    key, equals, value = override.partition("=")
+    if not equals or "." not in key:
+        raise ValueError(f"--set {override} is not of the form table.key=value, such as method.share=0.3.")
+    return key.strip(), _toml_value(value.strip())
 
 
 def from_tables(name: str, tables: dict[str, Any]) -> Recipe:
@@ -136,7 +150,7 @@ def _short(key: str) -> str:
 def _data(table: Any) -> Data | Series:
     """A series where one is named or a csv in the long form is given; else samples."""
     chosen = table if isinstance(table, dict) else {}
-    name = chosen.get("name", "digits")
+    name = _validated(str, chosen.get("name", "digits"), "data.name")
     if chosen.get("csv") is not None or name in SERIES:
         series: Series = _table(Series, table, "data")
         return series
@@ -147,7 +161,7 @@ def _data(table: Any) -> Data | Series:
 
 
 def _model(table: Any) -> Plan:
-    name = table.get("name", "mlp") if isinstance(table, dict) else "mlp"
+    name = _validated(str, table.get("name", "mlp") if isinstance(table, dict) else "mlp", "model.name")
     if name not in MODELS:
         raise ValueError(f"model: there is no '{name}'{_nearest(str(name), MODELS)}.")
     plan: Plan = _table(MODELS[name], table, "model")
@@ -155,10 +169,9 @@ def _model(table: Any) -> Plan:
 
 
 def _method(table: Any) -> BDNNSP | Dense | SynapticPruning:
-    if not isinstance(table, dict):
-        raise ValueError(f"method is {table!r}, but must be a table such as {{ name = 'bdnn-sp' }}.")
-    table = dict(table)
-    name, preset = table.pop("name", "bdnn-sp"), table.pop("preset", None)
+    table = dict(_method_table({"method": table}))
+    name = _validated(str, table.pop("name", "bdnn-sp"), "method.name")
+    preset = _validated(str | None, table.pop("preset", None), "method.preset")
     if name not in CATALOGUE:
         raise ValueError(f"there is no method '{name}'{_nearest(str(name), CATALOGUE)}.")
     presets = PRESETS.get(name, {})
@@ -173,13 +186,20 @@ def _method(table: Any) -> BDNNSP | Dense | SynapticPruning:
     return _filled(base, table, "method", also=("name", "preset"))
 
 
+def _method_table(tables: dict[str, Any]) -> dict[str, Any]:
+    table = tables.get("method", {})
+    if not isinstance(table, dict):
+        raise ValueError(f"method is {table!r}, but must be a table such as {{ name = 'bdnn-sp' }}.")
+    return table
+
+
 def _named(choices: dict[str, Any], table: Any, where: str) -> Any:
     table = {"name": table} if isinstance(table, str) else table
     if not isinstance(table, dict) or "name" not in table:
         raise ValueError(
             f"{where} is {table!r}, but must be a name ({', '.join(choices)}) or a table with one."
         )
-    name = table["name"]
+    name = _validated(str, table["name"], f"{where}.name")
     if name not in choices:
         raise ValueError(f"{where}: there is no '{name}'{_nearest(str(name), choices)}.")
     return _table(choices[name], {k: v for k, v in table.items() if k != "name"}, where)
