@@ -143,10 +143,10 @@ def test_a_changed_recipe_is_not_resumed(
     checkpoint = half_done(tmp_path)
     before = checkpoint.read_bytes()
     other = [*RUN, "--set", "method.share=0.3", "--resume", "--out"]
-    assert main([*other, str(tmp_path)]) == 1
+    assert main([*other, str(tmp_path)]) == 2
     assert "other settings (recipe.method.share)" in capsys.readouterr().err
     assert checkpoint.read_bytes() == before
-    assert main([*other, str(whole)]) == 1  # nor is a finished one taken for it
+    assert main([*other, str(whole)]) == 2  # nor is a finished one taken for it
     assert "record.json was made with other settings (recipe.method.share)" in capsys.readouterr().err
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_deleted(
     checkpoint = half_done(tmp_path)
     checkpoint.write_bytes(harm(checkpoint.read_bytes()))
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    assert main([*RUN, "--resume", "--out", str(tmp_path)]) == 1
+    assert main([*RUN, "--resume", "--out", str(tmp_path)]) == 2
     errors = capsys.readouterr().err
     assert "checkpoint.safetensors is damaged" in errors
     assert "Traceback" not in errors
@@ -183,6 +183,21 @@ def test_a_folder_with_a_run_is_not_written_over(
     assert main([*RUN, "--out", str(tmp_path)]) == 2
 
 
+def test_a_fault_that_is_not_in_the_input_is_code_1_and_one_that_is_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, (fault, code) in enumerate(
+        [(ValueError, 2), (FileNotFoundError, 2), (OSError, 1), (RuntimeError, 1)]
+    ):
+
+        def broken(*_: Any, kind: type[Exception] = fault, **__: Any) -> None:
+            raise kind("no luck")
+
+        monkeypatch.setattr(batch, "run", broken)
+        assert main([*RUN, "--out", str(tmp_path / str(number))]) == code
+        assert capsys.readouterr().err == "error: seed 0 failed: no luck\n"
+
+
 def test_resuming_keeps_finished_seeds_and_adds_new_ones(whole: Path, tmp_path: Path) -> None:
     assert main([*RUN, "--seeds", "1", "--out", str(tmp_path)]) == 0
     untouched = (tmp_path / "1" / "record.json").read_bytes()
@@ -194,7 +209,7 @@ def test_resuming_keeps_finished_seeds_and_adds_new_ones(whole: Path, tmp_path: 
 def test_a_failed_run_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main([*RUN, "--set", "sweep.data.train=[99999, 300]", "--out", str(tmp_path)])
     shown = capsys.readouterr()
-    assert code == 1
+    assert code == 2
     assert "train=99999 seed 0 failed:" in shown.err
     assert "Traceback" not in shown.err
     assert "train=300 seed 0: done" in shown.out
@@ -300,5 +315,5 @@ def test_a_run_is_not_resumed_on_a_file_that_changed(
     half_done(tmp_path, settings)
     file.write_text(file.read_text() + "1,2,3,up\n")
     again = ["run", "bdnn-digits", *(f"--set={s}" for s in settings), "--resume", "--out", str(tmp_path)]
-    assert main(again) == 1
+    assert main(again) == 2
     assert "other settings (sha256.mine.csv)" in capsys.readouterr().err

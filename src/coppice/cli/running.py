@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from coppice.cli import BAD_INPUT, FAILED
+
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -72,7 +74,7 @@ def run(
     if len(failed) < len(outcomes):
         print(f"records: {folder}/{'*/' if plan.sweep else ''}{_numbers(chosen)}/record.json")
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(BAD_INPUT if all(outcome.bad_input for outcome in failed) else FAILED)
 
 
 def run_alone(recipe: Any, seed: int, folder: Path, called: str) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from coppice.experiments.folder import Folder
 from coppice.experiments.recipe import Recipe
 from coppice.experiments.run import run
 
-EXPECTED = (ValueError, RuntimeError, OSError, ImportError)  # their message says what to do; others are bugs
+BAD_INPUT = (ValueError, FileNotFoundError, FileExistsError)
+EXPECTED = (*BAD_INPUT, RuntimeError, OSError, ImportError)  # their message says what to do; others are bugs
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with a record, or with an error; `trace` only when the error was not foreseen."""
+    """How a job ended: with a record, or with an error; `trace` only when the error was not foreseen.
+
+    bad_input: the error is in what the job was given, and will come again until that is changed
+    """
 
     job: Job
     record: dict[str, Any] | None
     error: str | None = None
     warnings: tuple[str, ...] = ()
     trace: str | None = None
+    bad_input: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,17 +111,17 @@ def _work(job: Job, device: str, resume: bool, tell: Callable[[Progress], None])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
-        record, error, trace = None, None, None
+        record, error, trace, bad_input = None, None, None, False
         try:
             record = run(job.recipe, job.seed, Folder(job.folder), device=device, resume=resume, watch=tell)
         except EXPECTED as failure:
-            error = str(failure)
+            error, bad_input = str(failure), isinstance(failure, BAD_INPUT)
         except Exception as failure:
             error, trace = f"{type(failure).__name__}: {failure}", traceback.format_exc()
     kept = [] if record is None else record["result"].get("warnings", [])
     # subclasses of UserWarning come from libraries and are not for the user
     texts = [str(w.message) for w in caught if w.category is UserWarning]
-    return Outcome(job, record, error, tuple(dict.fromkeys([*kept, *texts])), trace)
+    return Outcome(job, record, error, tuple(dict.fromkeys([*kept, *texts])), trace, bad_input)
 
 
 def _side_by_side(
