@@ -86,6 +86,20 @@ def test_the_package_itself_imports_its_rooms_on_first_use_only() -> None:
     ] == []
 
 
+def test_public_names_are_where_type_checkers_and_python_look_for_them() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    homes = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("coppice.")
+        for alias in node.names
+    }
+    assert homes == coppice._HOMES
+    assert len(homes) > 15
+    for name, home in homes.items():
+        assert getattr(coppice, name) is getattr(sys.modules[str(home)], name)
+
+
 def test_the_core_needs_torch_and_numpy_only() -> None:
     allowed = {"torch", "numpy", "coppice", *sys.stdlib_module_names}
     core = [i for i in IMPORTS if i.source != "coppice" and i.room in CORE]

@@ -16,14 +16,20 @@ if TYPE_CHECKING:
     from coppice.methods.synaptic_pruning import Pruning as Pruning
     from coppice.methods.synaptic_pruning import SynapticPruning as SynapticPruning
     from coppice.methods.synaptic_pruning import prune_synapses as prune_synapses
+    from coppice.parts.attention import AttentionHeads as AttentionHeads
     from coppice.parts.blueprint import load_model as load_model
     from coppice.parts.blueprint import save_model as save_model
     from coppice.parts.fitness import Score as Score
     from coppice.parts.masks import Masks as Masks
     from coppice.parts.neurons import Population as Population
+    from coppice.parts.packing import load_weights as load_weights
+    from coppice.parts.recurrent import RecurrentUnits as RecurrentUnits
+    from coppice.parts.recurrent import recurrent_units as recurrent_units
     from coppice.parts.surgery import compact as compact
+    from coppice.parts.units import units as units
 
 _HOMES = {
+    "AttentionHeads": "coppice.parts.attention",
     "BDNNSP": "coppice.methods.bdnn_sp",
     "Found": "coppice.methods.bdnn_sp",
     "Masks": "coppice.parts.masks",
@@ -31,13 +37,17 @@ _HOMES = {
     "Population": "coppice.parts.neurons",
     "Process": "coppice.contract",
     "Pruning": "coppice.methods.synaptic_pruning",
+    "RecurrentUnits": "coppice.parts.recurrent",
     "Score": "coppice.parts.fitness",
     "SynapticPruning": "coppice.methods.synaptic_pruning",
     "compact": "coppice.parts.surgery",
     "find_size": "coppice.methods.bdnn_sp",
     "load_model": "coppice.parts.blueprint",
+    "load_weights": "coppice.parts.packing",
     "prune_synapses": "coppice.methods.synaptic_pruning",
+    "recurrent_units": "coppice.parts.recurrent",
     "save_model": "coppice.parts.blueprint",
+    "units": "coppice.parts.units",
 }
 __all__ = [*_HOMES]
 
