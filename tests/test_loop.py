@@ -1,5 +1,6 @@
 """The loop: which epoch is kept, what is counted, how it goes on after a stop."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,25 @@ def test_the_score_of_a_forecast_is_minus_its_mean_absolute_error() -> None:
 def test_losses_of_forecasts(loss: Any, value: float) -> None:
     output, y = torch.tensor([[1.0], [2.0]]), torch.tensor([2.0, 4.0])  # off by 1 and 2
     assert float(Training(loss=loss).loss_for("forecast", 1)(output, y)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "forecast"])
+def test_a_loss_of_the_other_kind_is_refused(kind: str) -> None:
+    of_classes, of_values = ("cross_entropy", "half_squared"), ("squared", "absolute", "huber")
+    right, wrong = (of_classes, of_values) if kind == "classification" else (of_values, of_classes)
+    for loss in (*right, "auto"):
+        assert callable(Training(loss=loss).loss_for(kind, 1))  # type: ignore[arg-type]
+    for loss in wrong:
+        with pytest.raises(
+            ValueError, match=rf'loss is "{loss}", which does not measure a {kind}: choose {right[0]}'
+        ):
+            Training(loss=loss).loss_for(kind, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "momentum"])
+def test_a_training_value_that_is_no_number_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is nan, but must be"):
+        Training(**{name: math.nan})
 
 
 # --- steps planned ------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ OF_VALUES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "absolute": F.l1_loss,
     "huber": F.huber_loss,
 }
+OF_CLASSES = ("cross_entropy", "half_squared")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Training:
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}, but must be above 0.")
         for name, bound in (("weight_decay", 0), ("momentum", 0), ("batch", 1), ("epochs", 1)):
-            if getattr(self, name) < bound:
+            if not getattr(self, name) >= bound:  # nor is nan
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least {bound}.")
 
     def optimizer_for(self, model: nn.Module) -> Optimizer:
@@ -67,10 +68,20 @@ class Training:
         return torch.optim.SGD(model.parameters(), rate, momentum=momentum, weight_decay=decay)
 
     def loss_for(self, kind: str, outputs: int) -> Any:
-        """(output, y) -> scalar, for a task of classes, of values or of forecasts."""
+        """(output, y) -> scalar, for a task of classes, of values or of forecasts.
+
+        Raises ValueError where the loss is of the other kind.
+        """
         name = self.loss
         if name == "auto":
             name = "cross_entropy" if kind == "classification" else "squared"
+        if (kind == "classification") == (
+            name in OF_VALUES
+        ):  # torch would take some of these, and learn nothing
+            fit = OF_CLASSES if kind == "classification" else OF_VALUES
+            raise ValueError(
+                f'loss is "{name}", which does not measure a {kind}: choose {", ".join(fit)} or auto.'
+            )
         if name == "cross_entropy":
             return F.cross_entropy
         if name in OF_VALUES:
