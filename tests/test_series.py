@@ -342,6 +342,7 @@ def test_a_price_of_nothing_has_no_logarithm():
             "the difference of the target of 'A' is the same",
         ),
         ({}, {"target": "yy"}, "the DataFrame has no column target = 'yy': the nearest is 'y'"),
+        ({}, {"target": ""}, "the DataFrame has no column target = ''"),
         ({}, {"series": ("B",)}, "the DataFrame has no series = 'B': .*there are: A"),
         (
             {"c": [np.nan] * 70 + [1.0] * 30},

@@ -104,7 +104,8 @@ class Series:
     def columns(self) -> Columns:
         """Which column is what; gaps of a named set are carried forward."""
         own = self.csv is not None
-        target = self.target or ("y" if own else SERIES[self.name].target)
+        usual = "y" if own else SERIES[self.name].target
+        target = usual if self.target is None else self.target
         return Columns(
             target, self.covariates, self.time, self.id, self.series, self.missing if own else "forward"
         )
