@@ -500,6 +500,8 @@ def test_after_remove_the_loop_is_the_users_own_again():
         ({"steps": 0}, "steps is 0, but must be the number of optimizer steps planned in all, 1 or more"),
         ({"steps": 10.5}, "steps is 10.5"),
         ({"exclude": ["."]}, "no synapses to prune"),
+        ({"exclude": "head"}, r'exclude is "head", but must hold patterns: write \("head",\)'),
+        ({"include": "head"}, 'include is "head"'),
     ],
 )
 def test_bad_values_are_refused_before_the_model_is_touched(options: dict[str, Any], complaint: str) -> None:

@@ -51,6 +51,8 @@ def attends(model: nn.Module) -> bool:
 
 
 def _found(patterns: Sequence[str], option: str, names: Iterable[str]) -> set[str]:
+    if isinstance(patterns, str):  # each of its letters would be a pattern
+        raise ValueError(f'{option} is "{patterns}", but must hold patterns: write ("{patterns}",).')
     found, known = set[str](), list(names)
     for pattern in patterns:
         try:
