@@ -1,6 +1,7 @@
 """coppice predict: from a user's table to a model, and from new rows to forecasts; nothing of the future leaks back."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -213,7 +214,8 @@ def test_rows_that_do_not_fit_are_refused(
 def test_what_is_no_forecaster_is_refused(run: Path, tmp_path: Path, capsys: Captured) -> None:
     assert "learned from a table of yours, mine.csv" in refused(str(run), capsys=capsys)
     assert "There is no file" in refused(str(run), "--csv", str(tmp_path / "none.csv"), capsys=capsys)
-    assert "holds no run" in refused(str(tmp_path), capsys=capsys)
+    assert "holds no run." in refused(str(tmp_path), capsys=capsys)
+    assert f"holds no run itself: did you mean {run}?" in refused(str(run.parent), capsys=capsys)
     assert "there is no file" in refused(str(tmp_path / "none.safetensors"), capsys=capsys)
     begun = Folder(tmp_path / "begun")
     begun.save({}, {"x": 1})
@@ -230,6 +232,19 @@ def test_what_is_no_forecaster_is_refused(run: Path, tmp_path: Path, capsys: Cap
     assert "a model for classification, not a forecaster" in refused(
         str(tmp_path / "digits" / "0"), capsys=capsys
     )
+
+
+def test_nothing_is_said_or_written_beside_a_damaged_record(
+    run: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    shutil.copytree(run, tmp_path / "0")
+    (tmp_path / "0" / "record.json").write_text("{")
+    csv, out = written(rows(20), tmp_path / "new.csv"), tmp_path / "out.csv"
+    assert main(["predict", str(tmp_path / "0"), "--csv", str(csv), "--out", str(out)]) == 2
+    shown = capsys.readouterr()
+    assert "record.json is not a run's record, or is damaged" in shown.err
+    assert shown.out == ""
+    assert not out.exists()
 
 
 def test_a_file_is_not_written_over_unasked(run: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -43,6 +43,7 @@ def predict(
             f"{run} holds a model for {notes.get('task', 'something else')}, not a forecaster: `coppice run forecast` "
             "trains one."
         )
+    error = _error(run)
     preparation = Preparation.from_record(notes["data"]["preparation"])
     rows, what = _rows(run, notes, csv)
     x, keys = preparation.latest(rows, what)
@@ -54,7 +55,7 @@ def predict(
     terminal.print_table(f"{notes['recipe']}, after the last rows of {what}", list(found.columns), lines)
     if len(found) > SHOWN:
         print(f"and {len(found) - SHOWN} more")
-    if (error := _error(run)) is not None:
+    if error is not None:
         print(f"on its test rows the model was off by {error:.4g} on average")
     if out is not None:
         print(f"written: {out}")

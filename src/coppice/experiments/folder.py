@@ -54,7 +54,9 @@ class Folder:
         """The model of the finished run. Raises ValueError where there is none."""
         if not self.finished:
             unfinished = "is not finished: `coppice run ... --resume` goes on with it"
-            raise ValueError(f"{self.path} {unfinished if self.begun else 'holds no run'}.")
+            below = sorted(self.path.glob("**/record.json"))[:1]  # the folder of all seeds was meant for one
+            none = "holds no run" + (f" itself: did you mean {below[0].parent}?" if below else ".")
+            raise ValueError(f"{self.path} {unfinished + '.' if self.begun else none}")
         if not self.model.is_file():
             raise ValueError(
                 f"{self.path} left no model: a study leaves numbers only; `coppice run` of one method trains one."
