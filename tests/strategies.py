@@ -1,4 +1,4 @@
-"""Small random plain networks, as plans from which a network of any widths can be built."""
+"""Networks to take apart: small random plain ones, as plans for any widths, and any forward pass one writes."""
 
 from dataclasses import dataclass, replace
 
@@ -10,6 +10,19 @@ from coppice.parts.neurons import Population
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "sigmoid": nn.Sigmoid}
 SHAPES = {"mlp": (5,), "conv1d": (2, 8), "conv2d": (2, 6, 6)}
+
+
+class Net(nn.Module):
+    """Layers by name, and a forward pass given as a function."""
+
+    def __init__(self, forward, **layers: nn.Module):
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self._go = forward
+
+    def forward(self, x):
+        return self._go(self, x)
 
 
 @dataclass(frozen=True)

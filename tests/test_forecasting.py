@@ -1,7 +1,6 @@
 """The forecasting study: every method on equal terms, in one record, resumable between its parts."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,14 @@ from coppice.experiments.run import begin, run
 from coppice.experiments.studies.forecasting import CURVED, METHODS, NAIVE, PRUNED, Forecasting
 from coppice.experiments.studies.parts import Parts
 from coppice.models import Patch, Recurrent
-from coppice.parts import cost
 from coppice.parts.synapses import synapses
 
 pytest.importorskip("pandas")
+pytestmark = pytest.mark.usefixtures("no_stopwatch")
 ROWS = 260
 EPOCHS = 4
 KEYS = {"validation", "test", "test_unit", "sparsity", "parameters", "alive", "bytes", "best_epoch", "epochs"}
 KEYS |= {"training_flops", "curve", "layers"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_stopwatch() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cost, "latency", lambda model, example: 1e-5)
-        yield
 
 
 @pytest.fixture(scope="module")

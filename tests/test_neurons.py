@@ -10,20 +10,7 @@ from torch.nn.utils.prune import identity
 from torch.testing import assert_close
 
 from coppice.parts.neurons import Population, check_populations, populations, unwrap
-from strategies import Plan, plans
-
-
-class Net(nn.Module):
-    """Layers by name, and a forward pass given as a function."""
-
-    def __init__(self, forward, **layers: nn.Module):
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self._go = forward
-
-    def forward(self, x):
-        return self._go(self, x)
+from strategies import Net, Plan, plans
 
 
 def a_b() -> dict[str, nn.Module]:

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from coppice.experiments import record
 from coppice.experiments.folder import Folder
 from coppice.experiments.forecasts import forecast
 from coppice.experiments.saved import rebuilt, saved_bytes
-from coppice.parts import cost
 from coppice.parts.masks import Masks
 
 pandas = pytest.importorskip("pandas")
+pytestmark = pytest.mark.usefixtures("no_stopwatch")
 Captured = pytest.CaptureFixture[str]
 ROWS = 240
 TINY = [
@@ -55,13 +54,6 @@ def written(frame: Any, path: Path) -> Path:
 def trained(csv: Path, out: Path, *more: str) -> Path:
     assert main(["run", "forecast", f"--set=data.csv={csv}", *TINY, *more, "--out", str(out)]) == 0
     return out / "0"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_stopwatch() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cost, "latency", lambda model, example: 1e-5)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from coppice.cli import main
 from coppice.experiments import batch, record
 from coppice.experiments.folder import Folder
 from coppice.experiments.recipe import load
-from coppice.parts import cost
 from coppice.parts.blueprint import load_model
 
+pytestmark = pytest.mark.usefixtures("no_stopwatch")
 SETTINGS = [
     "model.hidden=[24]",
     "training.batch=32",  # units long enough to be struck in their midst
@@ -82,14 +82,6 @@ def half_done(folder: Path, settings: list[str] = SETTINGS, units: int = 3) -> P
     with pytest.raises(KeyboardInterrupt):
         batch.run_all([job], watch=batch.Watch(progress=stop))
     return Folder(job.folder).checkpoint
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_stopwatch() -> Iterator[None]:
-    """Latencies, which no test here looks at, cost a second a run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cost, "latency", lambda model, example: 1e-5)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,19 +17,7 @@ from coppice.parts.pieces import Piece, order
 from coppice.parts.recurrent import RecurrentUnits, recurrent_units
 from coppice.parts.surgery import compact
 from coppice.parts.units import check_units, units
-
-
-class Net(nn.Module):
-    """Layers by name, and a forward pass given as a function."""
-
-    def __init__(self, forward, **layers: nn.Module):
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self._go = forward
-
-    def forward(self, x):
-        return self._go(self, x)
+from strategies import Net
 
 
 def recurrent(kind=nn.LSTM, hidden=4, layers=1, both=False, reads=None, **options) -> dict[str, nn.Module]:
