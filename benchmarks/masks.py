@@ -173,6 +173,13 @@ def machine() -> dict[str, str | int]:
     }
 
 
+def write(file: Path, rounds: int, rows: list[Ratio]) -> None:
+    """The ratios and the machine they are of, for the tables of the documents."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    report = {"machine": machine(), "rounds": rounds, "ratios": rows}
+    file.write_text(json.dumps(report, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -187,9 +194,7 @@ def main() -> None:
     rounds, sizes = (20, [10**5, 10**6]) if options.quick else (100, [10**5, 10**6, 10**7])
     rows = steps(rounds) + thresholds(rounds, sizes) + memory()
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        report = {"machine": machine(), "rounds": rounds, "ratios": rows}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        write(options.json, rounds, rows)
 
 
 if __name__ == "__main__":

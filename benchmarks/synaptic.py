@@ -8,7 +8,6 @@ Memory: the peak of a process of its own for each variant.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from masks import Ratio, machine, race, ratio
+from masks import Ratio, machine, race, ratio, write
 from rivals import PerWeightLoop, Rival, TorchPrune, Weight
 from torch import Tensor, nn
 
@@ -241,9 +240,7 @@ def main() -> None:
         training(rounds) + same_job(rounds // 2) + events(rounds, sizes) + memory(1 if options.quick else 2)
     )
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        report = {"machine": machine(), "rounds": rounds, "ratios": rows}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        write(options.json, rounds, rows)
 
 
 if __name__ == "__main__":
