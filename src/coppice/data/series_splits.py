@@ -50,8 +50,8 @@ def windows(
     Each series is cut in order of time by the rows to forecast: a window belongs to the part that holds all its
     target rows, and windows across a border to none; inputs may look back over a border. Each series is scaled by
     constants of its own training rows. Windows whose target was not observed are left out. x [n, length, channel],
-    channel 0 the target's own history; y [n, horizon]. `period` None: by the step of the times. ValueError names what does not fit. UserWarning when one
-    series still trains at a time that another is tested on.
+    channel 0 the target's own history; y [n, horizon]. `period` None: by the step of the times. ValueError names
+    what does not fit. UserWarning when one series still trains at a time that another is tested on.
     """
     made = [_cut(trimmed(run, form, long.what), form, shares, long) for run in long.runs]
     _warn_of_shared_time(made, long.what)
