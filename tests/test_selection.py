@@ -6,10 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
+from coppice.parts import selection
 from coppice.parts.selection import kth_smallest, lowest, weakest
 from reference import selection as slow
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+
+
+@pytest.fixture(params=[1 << 13, 1 << 17], ids=["narrowed down", "outright"])
+def way(request, monkeypatch):
+    """Both ways to rank, at sizes that a test can afford."""
+    monkeypatch.setattr(selection, "_FEW", request.param)
 
 
 def living(n: int) -> Tensor:
@@ -146,10 +153,11 @@ LARGE = {
 }
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("pile", LARGE)
 @pytest.mark.parametrize("misled", [False, True])
 def test_large_tensors_follow_the_sort(pile, misled, monkeypatch):
-    # larger than what is sorted outright and than the pieces that are looked at together
+    # larger than the pieces that are looked at together
     scores = {
         "v": LARGE[pile](70_000),
         "none": torch.zeros(0),
@@ -170,6 +178,7 @@ def test_large_tensors_follow_the_sort(pile, misled, monkeypatch):
         assert torch.equal(torch.cat([*chosen.values()]), by_sorting(scores, among, count)), count
 
 
+@pytest.mark.usefixtures("way")
 def test_large_scores_of_the_dead_are_not_read():
     scores, alive = torch.randn(50_000), torch.rand(50_000) > 0.5
     doomed = lowest({"w": scores}, {"w": alive}, 9_000)["w"]
@@ -246,6 +255,7 @@ PILES = {
 }
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("pile", PILES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_kth_is_exact_in_every_pile(pile, dtype):
@@ -255,6 +265,7 @@ def test_kth_is_exact_in_every_pile(pile, dtype):
         assert kth_smallest(values, k) == ranked[k - 1], k
 
 
+@pytest.mark.usefixtures("way")
 def test_kth_holds_when_every_sample_misleads(monkeypatch):
     # The sample sees only the first tenth, which says nothing about the rest.
     values = torch.cat([torch.zeros(5_000), torch.randn(45_000)])
@@ -264,6 +275,7 @@ def test_kth_holds_when_every_sample_misleads(monkeypatch):
         assert kth_smallest(values, k) == ranked[k - 1]
 
 
+@pytest.mark.usefixtures("way")
 def test_kth_is_exact_at_both_ends():
     # Where the guess is the sample's first or last value, and now and then the answer itself.
     values = torch.arange(9_000.0).flip(0)

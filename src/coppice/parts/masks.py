@@ -183,17 +183,19 @@ class Masks(Mapping[str, Tensor]):
             )
 
     def _choices(self, choices: Mapping[str, Tensor]) -> list[tuple["_Slot", Tensor]]:
-        known = {slot.name: slot for slot in _slots(self.model)}
+        found = []
         for name, choice in choices.items():
-            if name not in known:
-                raise ValueError(f"'{name}' has no mask; masked are {list(known)}: Masks.attach gives masks.")
-            shape = known[name].alive.shape
+            if name not in self:
+                raise ValueError(f"'{name}' has no mask; masked are {list(self)}: Masks.attach gives masks.")
+            slot = _slot(self.model, name)
+            shape = slot.alive.shape
             if choice.dtype != torch.bool or choice.shape != shape:
                 raise ValueError(
                     f"the choice for '{name}' is {choice.dtype} of shape {tuple(choice.shape)}, but must be bool of"
                     f" shape {tuple(shape)}."
                 )
-        return [(known[name], choice.to(known[name].alive.device)) for name, choice in choices.items()]
+            found.append((slot, choice.to(slot.alive.device)))
+        return found
 
 
 class Guard:

@@ -135,7 +135,8 @@ class Synapses(Prunable):
         if missing <= 0:
             return Deaths(0)
         back = round(missing * self.regrow / (1 - self.regrow)) if calls else 0
-        back = max(0, min(back, dead, self.most(self.model, self.names, self.cap) - dead - missing))
+        if back:
+            back = max(0, min(back, dead, self.most(self.model, self.names, self.cap) - dead - missing))
         killed = self.kill(missing + back, self.score, step)
         return Deaths(killed, self._wake(calls, dead_before, back))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_FEW = 1 << 13  # values that are sorted outright
+_FEW = 1 << 17  # values that are ranked outright
 _PIECE = 1 << 15  # values of a tensor looked at together: they stay in the cache
 _SPREAD = 3.0  # standard deviations around the guess: it misses about once in 400, which costs one round more
 
@@ -53,7 +53,7 @@ def kth_smallest(values: Tensor, k: int) -> Tensor:
             if k <= len(left) - _count(above):
                 return values.new_tensor(high)
             left, k = left[above], k - (len(left) - _count(above))
-    return values.new_tensor(float(_sorted(left)[k - 1]))
+    return values.new_tensor(_ranked(left, k))
 
 
 def weakest(
@@ -146,19 +146,19 @@ def _fall(ranks: Mapping[str, Any], marked: Mapping[str, Any], count: int) -> di
 def _line(ranks: Mapping[str, Any], marked: Mapping[str, Any], k: int) -> float:
     """The k-th smallest of the marked.
 
-    The first round of `kth_smallest`, but over tensors, piece by piece: to pick out all that is marked takes ten
-    times longer than to compare it, and as much memory as the tensors.
+    Many are narrowed down as in `kth_smallest`, but over tensors, piece by piece: to pick out all that is marked takes
+    ten times longer than to compare it, and as much memory as the tensors.
     """
     total, living = sum(map(len, ranks.values())), sum(map(_count, marked.values()))
-    low, high = -math.inf, math.inf
-    if total > _FEW:
-        draw, drawn = torch.Generator().manual_seed(0), _sample_size(total) / total
-        sample = []
-        for name, rank in ranks.items():
-            if len(rank):
-                places = _fast(torch.randint(len(rank), (math.ceil(drawn * len(rank)),), generator=draw))
-                sample.append(rank[places][marked[name][places]])
-        low, high = _bracket(_fast(_joined(sample)), k / living)
+    if total <= _FEW:
+        return _ranked(_fast(_joined([rank.take(_places(marked[name])) for name, rank in ranks.items()])), k)
+    draw, drawn = torch.Generator().manual_seed(0), _sample_size(total) / total
+    sample = []
+    for name, rank in ranks.items():
+        if len(rank):
+            places = _fast(torch.randint(len(rank), (math.ceil(drawn * len(rank)),), generator=draw))
+            sample.append(rank[places][marked[name][places]])
+    low, high = _bracket(_fast(_joined(sample)), k / living)
 
     above_low, inside, between = 0, 0, []
     for name, whole in ranks.items():
@@ -214,6 +214,13 @@ def _count(mask: Any) -> int:
 
 def _places(mask: Any) -> Any:
     return np.flatnonzero(mask) if isinstance(mask, np.ndarray) else mask.nonzero().flatten()
+
+
+def _ranked(values: Any, k: int) -> float:
+    """The k-th smallest (from 1). numpy's partition takes a tenth of the time of torch's kthvalue."""
+    if isinstance(values, np.ndarray):
+        return float(np.partition(values, k - 1)[k - 1])
+    return float(values.kthvalue(k).values)
 
 
 def _sorted(values: Any) -> Any:
