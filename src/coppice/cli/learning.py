@@ -118,7 +118,7 @@ def options(base: "Learner", overrides: Sequence[str]) -> dict[str, Any]:
                 f"--set {override} is not of the form table.key=value, such as model.widths=[8,16]."
             )
         if table not in TABLES:
-            raise ValueError(f"--set {override}: there is no table '{table}'{nearest(table, TABLES)}.")
+            raise ValueError(f"--set {override}: there is no table '{table}'{nearest(table, TABLES)}")
         if (table, field) == ("model", "neuron"):
             raise ValueError(
                 f"--set {override}: another neuron is chosen in Python, by Learner(ModularPlan(neuron=...))."
@@ -203,7 +203,8 @@ def _report(learner: "Learner", name: str, summary: dict[str, Any]) -> None:
         " held back"
     )
     old = f"; {lost:,} kernels of earlier modules died" if len(learner.tasks) > 1 else ""
-    print(f"{summary['synapses']:,} living synapses in {len(learner.tasks)} modules{old}")
+    modules = f"{len(learner.tasks)} modules" if len(learner.tasks) > 1 else "1 module"
+    print(f"{summary['synapses']:,} living synapses in {modules}{old}")
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Choices:
         presets = PRESETS.get(name, {})
         if preset is not None and preset not in presets:
             raise ValueError(
-                f"method '{name}' has no preset '{preset}'{nearest(preset, presets or ['none'])}."
+                f"method '{name}' has no preset '{preset}'{nearest(preset, presets or ['none'])}"
             )
         for key, choices in OBJECTS.items():
             if key in table:
@@ -61,7 +61,7 @@ class Choices:
         if name in here:
             return here[name]
         if name not in there:
-            raise ValueError(f"{what}: there is no '{name}'{nearest(name, here)}.")
+            raise ValueError(f"{what}: there is no '{name}'{nearest(name, here)}")
         if self.streamed:
             raise ValueError(
                 f"{what} '{name}' is for one set of data, but data.name is '{self.data}', a stream of tasks: set"

@@ -90,7 +90,7 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe | StreamRecipe:
         text = (resources.files("coppice") / "recipes" / f"{source}.toml").read_text()
     else:
         raise ValueError(
-            f"there is no recipe '{source}'{nearest(source, names())}; `coppice list` shows them all."
+            f"there is no recipe '{source}'{nearest(source, names())} `coppice list` shows them all."
         )
     try:
         tables = tomllib.loads(text)
@@ -121,7 +121,7 @@ def from_tables(name: str, tables: dict[str, Any]) -> Recipe | StreamRecipe:
     for table in tables:
         if table not in fields:
             raise ValueError(
-                f"recipe {name}: there is no table or key '{table}'{nearest(table, sorted(fields))}."
+                f"recipe {name}: there is no table or key '{table}'{nearest(table, sorted(fields))}"
             )
     data, streamed = _data(tables.get("data", {}))
     if streamed and "training" in tables:
@@ -176,5 +176,5 @@ def _data(table: Any) -> tuple[Data | Series | Stream, bool]:
         return read(Series, table, "data"), False
     known = (*SETS, "file", *STREAMS)
     if name not in (*SETS, "file"):
-        raise ValueError(f"data: there is no '{name}'{nearest(name, known)}.")
+        raise ValueError(f"data: there is no '{name}'{nearest(name, known)}")
     return read(Data, table, "data"), False

@@ -38,7 +38,7 @@ def named(choices: Mapping[str, Any], table: Any, where: str) -> Any:
         )
     name = validated(str, table["name"], f"{where}.name")
     if name not in choices:
-        raise ValueError(f"{where}: there is no '{name}'{nearest(str(name), choices)}.")
+        raise ValueError(f"{where}: there is no '{name}'{nearest(str(name), choices)}")
     return read(choices[name], {k: v for k, v in table.items() if k != "name"}, where)
 
 
@@ -57,7 +57,7 @@ def filled(base: Any, table: dict[str, Any], where: str, also: tuple[str, ...] =
     for key in table:
         if key not in kinds:
             known = [*kinds, *also]
-            raise ValueError(f"{where} has no key '{key}'{nearest(key, known)}.")
+            raise ValueError(f"{where} has no key '{key}'{nearest(key, known)}")
     values = {
         key: value if key in OBJECTS else validated(kinds[key], value, f"{where}.{key}")
         for key, value in table.items()
@@ -86,10 +86,10 @@ def toml_value(text: str) -> Any:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of an error: the word that was perhaps meant, or all there are."""
+    """The end of an error, with its mark: the word that was perhaps meant, or all there are."""
     known = list(known)
     match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f", did you mean '{match[0]}'?" if match else f" (there are: {', '.join(known)})"
+    return f", did you mean '{match[0]}'?" if match else f" (there are: {', '.join(known)})."
 
 
 def word(value: Any) -> str:
