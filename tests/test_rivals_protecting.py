@@ -205,6 +205,16 @@ def test_the_basis_takes_as_few_directions_as_the_threshold_needs() -> None:
     assert torch.equal(extended(first, torch.zeros_like(later), 1.0), first)  # a silent layer
 
 
+def test_the_basis_stays_orthonormal_when_it_must_hold_everything() -> None:
+    chance = torch.Generator().manual_seed(0)
+    basis = torch.zeros(8, 0, dtype=torch.float64)
+    for rank in (2, 4, 6, 8):
+        inputs = torch.randn(8, 2, generator=chance, dtype=torch.float64)
+        basis = extended(basis, inputs @ inputs.T, 1.0)
+        assert basis.shape[1] >= rank  # rounding may ask for more
+        torch.testing.assert_close(basis.T @ basis, torch.eye(basis.shape[1]).double(), atol=1e-12, rtol=0)
+
+
 def test_the_basis_is_that_of_singular_vectors() -> None:
     chance = torch.Generator().manual_seed(1)
     inputs = torch.randn(6, 40, generator=chance, dtype=torch.float64) * torch.arange(1, 7)[:, None]

@@ -107,14 +107,13 @@ def extended(basis: Tensor, energy: Tensor, threshold: float) -> Tensor:
     total = energy.trace()
     aside = torch.eye(len(energy)).to(energy) - basis @ basis.T
     left = aside @ energy @ aside
-    values, vectors = torch.linalg.eigh(
-        (left + left.T) / 2
-    )  # singular values of R - M M^T R, squared, rising
-    held = total - left.trace()
-    if held >= threshold * total:
+    held, rest = total - left.trace(), len(energy) - basis.shape[1]
+    if held >= threshold * total or not rest:
         return basis
-    reached = held + values.flip(0).cumsum(0)
-    count = min(int((reached < threshold * total).sum()) + 1, len(energy) - basis.shape[1])
+    # singular values of R - M M^T R, squared, rising; M itself, which holds none of it, is pushed below the others
+    values, vectors = torch.linalg.eigh((left + left.T) / 2 - total * (basis @ basis.T))
+    reached = held + values.flip(0)[:rest].cumsum(0)
+    count = min(int((reached < threshold * total).sum()) + 1, rest)
     return torch.cat([basis, vectors.flip(1)[:, :count]], 1)
 
 

@@ -2,7 +2,8 @@
 
 Mallya & Lazebnik 2018, PackNet: Adding Multiple Tasks to a Single Network by Iterative Pruning, CVPR. A task trains the free
 synapses beside the frozen ones of earlier tasks, prunes by magnitude layer by layer, retrains what is left, and freezes it.
-The paper keeps the batch norms of its pretrained network; from scratch there are none, so each task has its own.
+The paper keeps the batch norms of its pretrained network; from scratch there are none, so each task has its own. The
+authors' scripts leave the last task unpruned; a learner cannot know that it is the last, so here it prunes too.
 """
 
 from dataclasses import dataclass
