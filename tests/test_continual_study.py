@@ -214,6 +214,10 @@ def test_every_arm_runs_and_leaves_the_same_kind_of_numbers(tmp_path: Path) -> N
         assert AccuracyMatrix.from_record(part["accuracy"]).acc() == part["test"]
         assert len(part["synapses"]) == 2
         assert part["capacity"] > 0
+        assert "clock" not in part
+    assert parts["direct"]["stored"] == {}
+    assert parts["wsn"]["stored"]["scores"] > 0
+    assert min(parts["td-mcl"]["stored"].values()) > 0
     ours, wide = parts["td-mcl"], parts["direct wide"]
     assert [kept <= grown for kept, grown in zip(ours["kept"], ours["grown"], strict=True)] == [True, True]
     assert sum(ours["kept"]) == ours["synapses"][-1]
@@ -265,6 +269,9 @@ def test_a_study_stopped_within_an_arm_goes_on_to_the_same_results(tmp_path: Pat
         while resumed.advance():
             pass
         assert json.dumps(resumed.summary()) == json.dumps(whole.summary())
+    # of the learning alone, not of the tests between
+    assert whole.within is None
+    assert all(0 < clock["cpu_seconds"] for clock in whole.clock.values())
     told = started(arms)
     told.load_state_dict(storage.read(tmp_path / "3"))
     assert told.progress().doing == "td-mcl: learning move, 2 of 2"

@@ -58,6 +58,7 @@ def made_up(seed: int, result: dict[str, Any], **recipe: Any) -> dict[str, Any]:
         "name": "mine",
         "seed": seed,
         "task": "stream",
+        "device": "cpu",
         "recipe": {"data": {"name": "made-up"}, **recipe},
         "result": result,
         "timing": {
@@ -83,6 +84,7 @@ def part(first: float, last: float, own: float, synapses: int) -> dict[str, Any]
         "accuracy": matrix(first, last, own),
         "synapses": [100, synapses],
         "capacity": 1.5,
+        "stored": {"this": 1500, "that": 500},
     }
 
 
@@ -176,9 +178,10 @@ def test_arms_are_compared_with_td_mcl_on_the_same_seeds() -> None:
     assert ewc["BWT"] == "-40.00 ± 0.00"
     assert ewc["synapses"] == "120 ± 0"
     assert ewc["time"] == "2.00 ± 0.00"
+    assert ewc["kept beside, kB"] == "2.0 ± 0.0"
     assert its_matrix.title.startswith("td-mcl: accuracy in %")
     meanings = {line[0]: line[2] for line in numbers.lines}
-    assert {"ACC", "BWT", "FWT", "capacity", "operations", "time"} <= meanings.keys()
+    assert {"ACC", "BWT", "FWT", "capacity", "kept beside", "operations", "time"} <= meanings.keys()
     assert meanings["capacity"].startswith("capacity = ")
 
 

@@ -71,6 +71,7 @@ def _study_tables(title: str, records: Sequence[Record]) -> list[Words]:
         "synapses",
         "old kernels dead, %",
         "capacity",
+        "kept beside, kB",
         "operations",
         "time",
     ]
@@ -89,6 +90,7 @@ def _study_tables(title: str, records: Sequence[Record]) -> list[Words]:
                 _text([part["synapses"][-1] for part in parts], 0),
                 _text(dead, 1),
                 _text([part["capacity"] for part in parts], 3),
+                _text([sum(part["stored"].values()) / 1000 for part in parts], 1),
                 _text([_operations(part["costs"]) for part in parts if part.get("costs")], 0),
                 _text(_times(records, name), 2),
             ]
@@ -97,7 +99,8 @@ def _study_tables(title: str, records: Sequence[Record]) -> list[Words]:
     legend = [
         ("FWT", _text(_transfers(records, REFERENCE), 2), f"{FORMULAS['FWT']}; D: the arm '{ALONE}'"),
         ("operations", "", "synaptic operations an input, mean over the tasks at the end, of test inputs"),
-        ("time", "", f"CPU time of learning and testing, {REFERENCE} = 1"),
+        ("time", "", f"of learning alone, on the CPU its CPU time, {REFERENCE} = 1"),
+        ("kept beside", "", "the network and its masks: of earlier tasks, to learn or to answer on"),
         ("capacity", "", FORMULA),
     ]
     found: list[Words] = [(title, header, lines)]
@@ -194,9 +197,12 @@ def _transfers(records: Sequence[Record], arm: str) -> list[float]:
 
 
 def _times(records: Sequence[Record], arm: str) -> list[float]:
-    clocks = [record["timing"]["parts"] for record in records]
-    both = [clock for clock in clocks if arm in clock and REFERENCE in clock]
-    return [clock[arm]["cpu_seconds"] / clock[REFERENCE]["cpu_seconds"] for clock in both]
+    found = []
+    for record in records:
+        clock, key = record["timing"]["parts"], "cpu_seconds" if record["device"] == "cpu" else "seconds"
+        if arm in clock and REFERENCE in clock:
+            found.append(clock[arm][key] / clock[REFERENCE][key])
+    return found
 
 
 def _operations(costs: Mapping[str, Any]) -> float:

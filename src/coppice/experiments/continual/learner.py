@@ -32,6 +32,9 @@ class ContinualLearner(Protocol):
     def capacity(self) -> float:
         """See FORMULA."""
 
+    def stored(self) -> dict[str, int]:
+        """Bytes that it keeps to learn on, besides the network, by what they are."""
+
 
 def capacity(in_use: int, dense: int, mask_bits: int = 0) -> float:
     """Share of the dense network that the learned tasks need; see FORMULA. Above 1 where learners grow.

@@ -14,7 +14,7 @@ from coppice.experiments.continual import RIVALS, ContinualLearner, SizedDirect
 from coppice.experiments.continual.learner import capacity, mask_bits
 from coppice.experiments.continual.lesson import local_synapses
 from coppice.experiments.curriculum import JUDGED, Curriculum
-from coppice.experiments.studies.parts import LongPart, Part, Parts
+from coppice.experiments.studies.parts import LongPart, Part, Parts, timed
 from coppice.experiments.studies.setting import StreamSetting
 from coppice.methods.td_mcl_network import synapses
 from coppice.methods.td_mcl_options import TDMCL
@@ -120,6 +120,8 @@ class _Study:
             "grown": [module["grown"] for module in modules.values()],
             "kept": [module["synapses"] for module in modules.values()],
             "costs": process.costs,
+            "stored": stored(process),
+            "clock": {key: process.timing()[key] for key in ("seconds", "cpu_seconds")},
             **({"tasks": process.learned} if name == REFERENCE else {}),
         }
 
@@ -131,8 +133,10 @@ class _Study:
         else:
             learner = RIVALS[name](self.plan, self.schooling, self.setting.seed)
         matrix, living = AccuracyMatrix([task.name for task in self.tasks]), []
+        clock: dict[str, float] = {}
         for number, task in enumerate(self.tasks):
-            learner.learn(task)
+            with timed(clock):
+                learner.learn(task)
             matrix.add([tested(learner, other, self.tasks[other]) for other in range(number + 1)])
             living.append(learner.synapses())
         return {
@@ -140,7 +144,20 @@ class _Study:
             "accuracy": matrix.record(),
             "synapses": living,
             "capacity": learner.capacity(),
+            "stored": learner.stored(),
+            "clock": clock,
         }
+
+
+def stored(process: Curriculum) -> dict[str, int]:
+    """Bytes that TD-MCL keeps of earlier tasks besides the network and its masks."""
+    network = process.network
+    owns = [local.layer.own for task in network.names for local in network.module(task).locals()]
+    centres = [tensor for one in process.kept for tensor in one.centres]
+    return {
+        name: sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        for name, tensors in (("own mass of kernels", owns), ("centres of classes", centres))
+    }
 
 
 def tested(learner: ContinualLearner, number: int, task: TaskData) -> float:

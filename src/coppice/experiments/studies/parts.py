@@ -10,7 +10,9 @@ from torch import nn
 from coppice.contract import Process, Progress
 from coppice.parts.surgery import count_parameters
 
-Part = Callable[[dict[str, Any]], dict[str, Any]]  # results of the parts before -> result of this one
+# Results of the parts before -> result of this one. Its entry "clock", if any, is no result, but the seconds and
+# cpu_seconds to be counted instead of all that passed.
+Part = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class LongPart(NamedTuple):
@@ -18,6 +20,15 @@ class LongPart(NamedTuple):
 
     begin: Callable[[], Process]
     told: Callable[[Any], dict[str, Any]]  # the process, at its end -> result
+
+
+@contextmanager
+def timed(clock: dict[str, float]) -> Iterator[None]:
+    """Adds the seconds and cpu_seconds that pass inside."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    clock["seconds"] = clock.get("seconds", 0.0) + time.perf_counter() - wall
+    clock["cpu_seconds"] = clock.get("cpu_seconds", 0.0) + time.process_time() - cpu
 
 
 class Parts:
@@ -40,25 +51,19 @@ class Parts:
         if name is None:
             return False
         part = self.parts[name]
-        with self._timed(name):
+        result, clock = None, self.clock.setdefault(name, {})
+        with timed(clock):
             if not isinstance(part, LongPart):
-                self.results[name] = part(self.results)
-                return True
-            if self.within is None:
-                self.within = part.begin()
-            if not self.within.advance():
-                self.results[name], self.within = part.told(self.within), None
+                result = part(self.results)
+            else:
+                if self.within is None:
+                    self.within = part.begin()
+                if not self.within.advance():
+                    result, self.within = part.told(self.within), None
+        if result is not None:
+            self.clock[name] = result.pop("clock", clock)
+            self.results[name] = result
         return True
-
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        wall, cpu = time.perf_counter(), time.process_time()
-        yield
-        before = self.clock.get(name, {"seconds": 0.0, "cpu_seconds": 0.0})
-        self.clock[name] = {
-            "seconds": before["seconds"] + time.perf_counter() - wall,
-            "cpu_seconds": before["cpu_seconds"] + time.process_time() - cpu,
-        }
 
     def progress(self) -> Progress:
         done, name = len(self.results), self._next
