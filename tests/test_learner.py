@@ -270,7 +270,8 @@ def test_another_learner_is_not_written_over(saved: Path, tmp_path: Path) -> Non
     before = (saved / "learner.safetensors").read_bytes()
     for other in (fresh(), fresh(seed=1), Learner()):
         with pytest.raises(
-            FileExistsError, match=r"is another learner \(of see, move\): choose another folder"
+            FileExistsError,
+            match=r"is another learner \(of see, move\), with another .*past: choose another folder",
         ):
             other.save(saved)
         with pytest.raises(FileExistsError, match="is another learner"):
@@ -281,6 +282,48 @@ def test_another_learner_is_not_written_over(saved: Path, tmp_path: Path) -> Non
         fresh().save(tmp_path / "file")
     fresh().save(tmp_path / "new")
     assert Learner.load(tmp_path / "new").tasks == {}
+
+
+def test_another_past_or_other_options_make_another_learner(tmp_path: Path) -> None:
+    """Names alone do not tell: whoever is written over is gone."""
+    first, other = fresh(), fresh()
+    first.learn("t", samples(1, (5,)), epochs=1, into=tmp_path / "one")
+    x, y = samples(2, (4,))
+    other.learn("t", (x, y), epochs=1)
+    renamed = fresh()
+    renamed.learn("t", (*samples(1, (5,)), ["a", "b", "c"]), epochs=1)
+    fresh().save(tmp_path / "none")
+    for folder, learner, says in (
+        ("one", other, "of t), with another past"),
+        ("one", renamed, "of t), with another past"),
+        ("none", fresh(method=TDMCL()), "of no task yet), with another method"),
+        ("none", fresh(schooling=Schooling(epochs=4, batch=20)), "of no task yet), with another schooling"),
+        ("none", fresh(seed=1, plan=ModularPlan(steps=2)), "with another seed and another plan:"),
+    ):
+        before = (tmp_path / folder / "learner.safetensors").read_bytes()
+        with pytest.raises(FileExistsError, match="is another learner") as refused:
+            learner.save(tmp_path / folder)
+        assert says in str(refused.value)
+        assert (tmp_path / folder / "learner.safetensors").read_bytes() == before
+    again = Learner.load(tmp_path / "one")
+    again.learn("more", samples(3), epochs=1)
+    again.save(tmp_path / "one")
+    again.save(tmp_path / "none")  # which has nothing that this one had not
+    assert list(Learner.load(tmp_path / "none").tasks) == ["t", "more"]
+
+
+def test_a_learner_of_an_earlier_version_is_gone_on_with_in_its_folder(tmp_path: Path) -> None:
+    learner = fresh(method=TDMCL())
+    learner.save(tmp_path)
+    tree = storage.read(tmp_path / "learner.safetensors")
+    for table, key in (("plan", "residual"), ("method", "kappa"), ("schooling", "momentum")):
+        del tree[table][key]  # an option that came later
+    storage.write(tmp_path / "learner.safetensors", tree)
+    Learner.load(tmp_path).save(tmp_path)
+    assert "kappa" in storage.read(tmp_path / "learner.safetensors")["method"]
+    storage.write(tmp_path / "learner.safetensors", tree | {"learner": 2})
+    with pytest.raises(ValueError, match="schema 2, but this coppice reads schema 1"):
+        learner.save(tmp_path)
 
 
 def test_what_is_no_learner_is_refused(saved: Path, tmp_path: Path) -> None:

@@ -28,18 +28,18 @@ class LearnerFolder:
     def begun(self) -> bool:
         return self.unfinished.is_file()
 
-    def write(self, tree: dict[str, Any], ancestry: Mapping[str, Any]) -> None:
-        """Over an earlier state of the same learner only: one of the same seed and plan, whose tasks are the first of its."""
+    def write(self, tree: dict[str, Any]) -> None:
+        """Over an earlier state of the same learner only: one of the same seed, plan, method and schooling, whose tasks are
+        the first of its.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"{self.path} is a file, but a learner needs a folder: choose another.")
         if self.exists:
-            there = self._read()
-            names = there.get("names", [])
-            earlier = (there.get("seed"), there.get("plan"), names)
-            if earlier != (ancestry["seed"], ancestry["plan"], ancestry["names"][: len(names)]):
+            there = self.read(tree["learner"])
+            if differ := _differences(there, tree):
                 raise FileExistsError(
-                    f"{self.file} is another learner (of {', '.join(names) or 'no task yet'}): choose another folder, or"
-                    " load that one and go on with it."
+                    f"{self.file} is another learner (of {', '.join(there['names']) or 'no task yet'}), with another"
+                    f" {' and another '.join(differ)}: choose another folder, or load that one and go on with it."
                 )
         storage.write(self.file, tree)
 
@@ -91,6 +91,19 @@ class LearnerFolder:
                 f"{self.unfinished} holds no task half learned, but something else that coppice wrote."
             )
         return stored
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """In what the learner there cannot have become the one here."""
+    # what a later version added to the options is not there, and has its default here
+    options = [key for key in ("plan", "method", "schooling") if {**here[key], **there[key]} != here[key]]
+    known, now = (
+        [(one["name"], list(one["classes"]), fingerprint(one["centres"].values())) for one in tree["tasks"]]
+        for tree in (there, here)
+    )
+    seed = ["seed"] if there["seed"] != here["seed"] else []
+    # names and classes may be alike by chance; the centres, which never change once a task is learned, are not
+    return seed + options + (["past"] if known != now[: len(known)] else [])
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:

@@ -228,9 +228,10 @@ class Learner:
     def save(self, folder: str | Path) -> None:
         """Write all of it to FOLDER/learner.safetensors, whole or not at all: no code, no sample, dead synapses a bit each.
 
-        Over an earlier state of itself; raises FileExistsError where the folder has another learner.
+        Over an earlier state of itself: raises FileExistsError where the folder has a learner with another seed, plan,
+        method, schooling or past, ValueError where its file is damaged or newer.
         """
-        LearnerFolder(Path(folder)).write(self._tree(), self._ancestry())
+        LearnerFolder(Path(folder)).write(self._tree())
 
     @classmethod
     def load(cls, folder: str | Path) -> "Learner":
