@@ -124,6 +124,25 @@ def test_a_task_of_data_is_taken_as_it_is_under_its_own_or_another_name() -> Non
         learner.learn("third", task, scale=True)
 
 
+def test_a_task_that_could_not_be_measured_is_refused_before_it_is_learned(tmp_path: Path) -> None:
+    x, y = map(torch.from_numpy, samples(1))
+    two = y < 2  # a mean of nothing would be the nearest to everything
+    whole = Split(x, y)
+    task = TaskData("see", whole, whole, Split(x[:0], y[:0]), ("a", "b", "c"))
+    learner, begun = fresh(), []
+    for wrong, says in (
+        ({"train": Split(x[two], y[two])}, "class 'c' of task 'mine' has no training sample: give some"),
+        (
+            {"validation": Split(x[:0], y[:0])},
+            "task 'mine' has no validation sample: cut some from the training",
+        ),
+    ):
+        with pytest.raises(ValueError, match=says):
+            learner.learn("mine", task._replace(**wrong), into=tmp_path, on_epoch=begun.append)
+    assert not begun
+    assert not list(tmp_path.iterdir())
+
+
 def test_scaled_inputs_are_scaled_alike_ever_after() -> None:
     x, y = samples(1, (4,))
     raw = x * np.array([1e4, 1e-4, 1, 1]) + np.array([0, 0, 500, 0])
