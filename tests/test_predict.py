@@ -1,6 +1,7 @@
 """coppice predict: from a user's table to a model, and from new rows to forecasts; nothing of the future leaks back."""
 
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -247,3 +248,19 @@ def test_a_file_is_not_written_over_unasked(run: Path, tmp_path: Path, capsys: C
     assert out.read_text() == "mine"
     assert main(["predict", *line, "--force"]) == 0
     assert out.read_text().startswith("unique_id,ds,level")
+
+
+def test_a_write_that_fails_leaves_the_forecasts_that_were(
+    run: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv, out = written(rows(20), tmp_path / "new.csv"), tmp_path / "out.csv"
+    out.write_text("mine")
+
+    def full(_: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["predict", str(run), "--csv", str(csv), "--out", str(out), "--force"]) == 1
+    assert "no space left" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["new.csv", "out.csv"]

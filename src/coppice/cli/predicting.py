@@ -54,6 +54,7 @@ def predict(
     from coppice.experiments.forecasts import forecast
     from coppice.experiments.saved import rebuilt
     from coppice.learner.folder import LearnerFolder
+    from coppice.parts import storage
 
     if (home := LearnerFolder(run)).exists or home.begun:
         if data is None or csv is not None:
@@ -76,8 +77,7 @@ def predict(
     x, keys = preparation.latest(rows, what)
     found = preparation.restore(forecast(model, x), keys)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        found.to_csv(out, index=False)
+        storage.write_bytes(out, found.to_csv(index=False).encode())
     lines = [[_word(value) for value in line] for line in found.head(SHOWN).itertuples(index=False)]
     terminal.print_table(f"{notes['recipe']}, after the last rows of {what}", list(found.columns), lines)
     if len(found) > SHOWN:
