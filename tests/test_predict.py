@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from coppice.cli import main
+from coppice.cli.predicting import _rows
 from coppice.data import Series, load
 from coppice.experiments import record
 from coppice.experiments.folder import Folder
@@ -132,6 +133,14 @@ def test_only_the_last_rows_count(run: Path, tmp_path: Path) -> None:
         assert main(["predict", str(run), "--csv", str(csv), "--out", str(out)]) == 0
         found.append(out.read_text())
     assert found[0] == found[1] == found[2]
+
+
+def test_new_rows_are_of_series_named_as_in_training(tmp_path: Path) -> None:
+    csv = tmp_path / "new.csv"
+    csv.write_text("shop,ds,y\n001,1,2\n")
+    notes = {"data": {"preparation": {"columns": {"id": "shop"}}}}
+    frame, what = _rows(tmp_path, notes, csv)
+    assert (list(frame["shop"]), what) == (["001"], "'new.csv'")
 
 
 def test_a_known_series_needs_no_table(tmp_path: Path, capsys: Captured) -> None:

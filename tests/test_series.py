@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coppice.data import SERIES, Series, Splits, from_frame, load
+from coppice.data import SERIES, Preparation, Series, Splits, from_frame, load
+from coppice.data.series_frame import read_frame
 from coppice.data.series_windows import TRANSFORMS
 
 
@@ -194,6 +195,16 @@ def test_a_csv_is_loaded_like_the_frame_it_holds(tmp_path: Path) -> None:
     assert list(record["sha256"]) == ["mine.csv"]
     fewer = from_frame(frame[frame["who"] == "A"], **options)
     assert same.provenance["sha256"] != fewer.provenance["sha256"]
+
+
+def test_a_csv_of_mixed_names_answers_to_each_of_them_later(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    rows = "".join(f"{name},{day},{day % 3}\n" for name in ("001", "A1") for day in range(30))
+    path.write_text("shop,ds,y\n" + rows)
+    got = load(Series(csv=str(path), id="shop", length=3), 0)
+    preparation = Preparation.from_record(got.provenance["preparation"])
+    path.write_text("shop,ds,y\n" + "".join(f"001,{day},{day % 3}\n" for day in range(30)))
+    assert [key["shop"] for key in preparation.latest(read_frame(path, "shop"))[1]] == ["001"]
 
 
 def test_the_seed_changes_nothing_but_its_own_mention():

@@ -92,6 +92,17 @@ def test_a_csv_is_read_with_blanks_and_a_byte_order_mark(tmp_path: Path) -> None
     np.testing.assert_allclose(read(frame).runs[0].y, [0.1, 0.3], rtol=1e-15)
 
 
+@pytest.mark.parametrize("header", ["unique_id,ds,y", "shop ,ds,y"])
+def test_names_of_series_are_text_as_it_stands(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(header + "\n001,1,1\n 002 ,1,2\nNA,1,3\n1.0,1,4\n" + '"a,é",1,5\n', "utf-8")
+    name = header.partition(",")[0].strip()
+    runs = read(read_frame(path, name), id=name).runs
+    assert [run.name for run in runs] == ["001", "002", "NA", "1.0", "a,é"]
+    assert [float(run.y[0]) for run in runs] == [1, 2, 3, 4, 5]
+    assert [run.name for run in read(read_frame(path, name), id=name, series=("001",)).runs] == ["001"]
+
+
 # --- where it is refused
 
 
@@ -178,6 +189,7 @@ TWO = pd.concat([table(unique_id="A"), table(unique_id="B")], ignore_index=True)
             r"row 4: 'ds' goes from 2020-01-03.* to 2020-01-05.*, but the step is 1 days 00:00:00",
         ),
         (changed("unique_id", 2, None, unique_id="A"), {}, "row 3: 'unique_id' is empty: say which series"),
+        (changed("unique_id", 2, "", unique_id="A"), {}, "row 3: 'unique_id' is empty: say which series"),
         (changed("ds", 2, pd.NaT), {}, "t, row 3: 'ds' is empty, but every row needs its time"),
         (
             table().assign(ds="10/03/2004"),
@@ -244,6 +256,8 @@ def test_a_known_step_is_kept_to():
         ("ds,y\n1,2\n2\n", "t, row 2, column 'y' is empty"),
         ('ds,y\n1,"2\n', "cannot be read as comma-separated UTF-8 text"),
         ("ds,y\n1,a\n2,2\n", "t, row 1, column 'y': 'a' is not a number"),
+        ("unique_id,ds,y\nA,1,1\n ,1,2\n", "t, row 2: 'unique_id' is empty: say which series"),
+        ("ds,y,unique_id\n1,1,A\n1,2\n", "t, row 2: 'unique_id' is empty"),
     ],
 )
 def test_a_csv_is_refused_with_its_place(text: str, complaint: str, tmp_path: Path) -> None:

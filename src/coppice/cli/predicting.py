@@ -12,7 +12,7 @@ def predict(
     run: Annotated[
         Path,
         typer.Argument(
-            help="The folder of a learner; or of a finished run of a forecaster, or its model (.safetensors)."
+            help="The folder of a learner, or of a finished run of a forecaster; or the .safetensors file of either."
         ),
     ],
     csv: Annotated[
@@ -56,10 +56,13 @@ def predict(
     from coppice.learner.folder import LearnerFolder
     from coppice.parts import storage
 
-    if (home := LearnerFolder(run)).exists or home.begun:
+    home = LearnerFolder(run)
+    if run.is_file() and run == (beside := LearnerFolder(run.parent)).file:
+        home = beside
+    if home.exists or home.begun:
         if data is None or csv is not None:
             raise ValueError(f"{run} holds a learner, which takes new samples by --data FILE (.npz or .csv).")
-        predict_classes(run, data, task, out)
+        predict_classes(home.path, data, task, out)
         return
     if data is not None or task is not None:
         raise ValueError(
@@ -95,7 +98,7 @@ def _rows(run: Path, notes: dict[str, Any], csv: Path | None) -> tuple[Any, str]
     from coppice.data.series_frame import read_frame
 
     if csv is not None:
-        return read_frame(csv), f"'{csv.name}'"
+        return read_frame(csv, notes["data"]["preparation"]["columns"]["id"]), f"'{csv.name}'"
     source = Series(**notes["source"])
     if source.csv is not None:
         raise ValueError(

@@ -118,7 +118,7 @@ def table(series: Series) -> tuple[Frame, dict[str, Any]]:
         frame, origin = known.read(Choice(series.series, series.aggregate))
         return frame, {"name": series.name, "licence": known.licence, **origin}
     path = Path(series.csv).expanduser()
-    frame = read_frame(path)
+    frame = read_frame(path, series.id)
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     return frame, {

@@ -56,9 +56,10 @@ class Long:
     step: Step
 
 
-def read_frame(path: Path) -> Frame:
+def read_frame(path: Path, id: str = "unique_id") -> Frame:
     """The rows of a comma-separated file with a header line, as a pandas.DataFrame.
 
+    The column `id`, the names of the series, is text as it stands there: 001 is not 1, and NA is a name.
     FileNotFoundError and ValueError name the file and the way out.
     """
     if not path.is_file():
@@ -79,10 +80,14 @@ def read_frame(path: Path) -> Frame:
                 skipinitialspace=True,
                 encoding="utf-8-sig",
                 index_col=False,
+                # as bytes, since of text pandas takes NA and the like for empty even after a converter
+                converters={names.index(id): str.encode} if id in names else None,
             )
     except (UnicodeDecodeError, csv.Error, pandas.errors.ParserError, pandas.errors.ParserWarning) as broken:
         raise ValueError(f"'{path.name}' cannot be read as comma-separated UTF-8 text: {broken}.") from broken
     frame.columns = names
+    if id in names:
+        frame[id] = [name.decode().strip() for name in frame[id]]
     return frame
 
 
@@ -173,8 +178,10 @@ def _groups(frame: Frame, columns: Columns, what: str) -> dict[str, NDArray[np.i
         groups = {SINGLE: np.arange(len(frame))}
     else:
         codes, names = need("pandas").factorize(frame[columns.id])
-        if (codes < 0).any():
-            row = int(np.flatnonzero(codes < 0)[0])
+        blank = [-1, *(k for k, name in enumerate(names) if str(name) == "")]
+        empty = np.flatnonzero(np.isin(codes, blank))
+        if empty.size:
+            row = int(empty[0])
             raise ValueError(
                 f"{what}, row {row + 1}: '{columns.id}' is empty: say which series the row is of."
             )
