@@ -153,6 +153,24 @@ def test_new_samples_are_named_in_a_table_and_a_file(
     assert "add --force to write over it" in capsys.readouterr().err
 
 
+def test_the_file_of_a_learner_is_as_good_as_its_folder(
+    mine: Path, files: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine)
+    shown = []
+    for given in (str(mine), str(mine / "learner.safetensors"), "learner.safetensors"):
+        assert main(["predict", given, f"--data={files / 'see.npz'}", "--task=see"]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] == shown[2]
+    assert main(["predict", str(mine / "learner.safetensors")]) == 2
+    assert (
+        "learner.safetensors holds a learner, which takes new samples by --data FILE"
+        in capsys.readouterr().err
+    )
+    assert main(["predict", str(tmp_path / "learner.safetensors")]) == 2
+    assert f"there is no file {tmp_path / 'learner.safetensors'}" in capsys.readouterr().err
+
+
 def test_a_table_is_read_by_the_names_of_its_columns(mine: Path, tmp_path: Path) -> None:
     answers = []
     for number, options in enumerate(
