@@ -60,6 +60,7 @@ def tensors(got: Splits, *parts: str) -> list[torch.Tensor]:
         ({"validation": 0.5, "test": 0.5}, "validation = 0.5 and test = 0.5 leave no rows to train on"),
         ({"series": "AAPL"}, r"series is 'AAPL', but it must be a list of names, such as \['AAPL'\]"),
         ({"series": ()}, r"series is \(\), but it must be a list"),
+        ({"series": []}, r"series is \[\], but it must be a list"),
         ({"covariates": "c"}, "covariates is 'c', but it must be a list"),
         ({"missing": "forward"}, "missing = 'forward' has no meaning for 'co2': it is read only with csv"),
         ({"time": "t"}, "time = 't' has no meaning for 'co2'"),

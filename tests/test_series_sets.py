@@ -263,6 +263,12 @@ def test_the_originals(name, rows, unobserved, channels, unit_error, period) -> 
     assert got.provenance["licence"] == SERIES[name].licence
 
 
+def test_the_hours_of_the_original_are_as_many_as_the_set_says() -> None:
+    original("household-power", aggregate="hour")
+    frame, _ = table(Series("household-power", aggregate="hour"))
+    assert f"{len(frame)} hours" in SERIES["household-power"].what
+
+
 def test_the_minutes_of_the_original_sum_to_the_hours_handed_around() -> None:
     folder = Path(os.environ.get("COPPICE_DATA") or "absent")
     sample = folder / "household_power" / "minute_sample_2007-07-01_02.txt.gz"

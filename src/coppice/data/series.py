@@ -80,7 +80,7 @@ class Series:
             )
         for option in ("covariates", "series"):
             value = getattr(self, option)
-            if isinstance(value, str) or (option == "series" and value == ()):
+            if isinstance(value, str) or (option == "series" and value is not None and not value):
                 raise ValueError(
                     f"{option} is {value!r}, but it must be a list of names, such as ['{value or 'A'}']."
                 )

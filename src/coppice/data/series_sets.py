@@ -180,7 +180,7 @@ SERIES = {
         ),
         SeriesSet(
             name="household-power",
-            what="electric power of a household near Paris, 1440 days (or 34589 hours) from 2006 to 2010",
+            what="electric power of a household near Paris, 1440 days (or 34587 hours) from 2006 to 2010",
             licence="CC BY 4.0 as commonly stated (UCI 235, Hebrail & Berard)",
             homepage="https://archive.ics.uci.edu/dataset/235/individual+household+electric+power+consumption",
             files=(series_power.HOURS,),
