@@ -116,7 +116,9 @@ def test_what_learning_came_to_is_told(files: Path, tmp_path: Path, capsys: Capt
     assert main(line) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "events: started"
-    assert lines[1].startswith("events: 3 classes, 51 samples learned from, ")
+    # not "learned from": a tenth of the 51 judges links
+    assert lines[1].startswith("events: 3 classes, 51 samples for training, ")
+    assert lines[1].endswith("% right on those held back")
     assert lines[2].endswith("living synapses in 1 module")
     assert lines[3].endswith("--data NEW --task events")
     assert Learner.load(tmp_path / "new").tasks["events"].scaling is None

@@ -199,7 +199,7 @@ def _columns(learner: "Learner", task: str | None) -> tuple[str, ...] | None:
 def _report(learner: "Learner", name: str, summary: dict[str, Any]) -> None:
     task, lost = learner.tasks[name], sum(summary["died_in_old"].values())
     print(
-        f"{name}: {len(task.classes)} classes, {task.samples:,} samples learned from, {task.validation:.1%} right on those"
+        f"{name}: {len(task.classes)} classes, {task.samples:,} samples for training, {task.validation:.1%} right on those"
         " held back"
     )
     old = f"; {lost:,} kernels of earlier modules died" if len(learner.tasks) > 1 else ""

@@ -19,8 +19,9 @@ Data = TaskData | Samples | tuple[Any, ...]
 class Learned:
     """What stays of a task beside its module: sizes, names and means.
 
-    shape: of a sample; samples: that it was learned from; validation: accuracy on its validation samples when it had been
-    learned; scaling: of its inputs, if any; columns: of the table that they came from, if any; centres: for inference
+    shape: of a sample; samples: for training, of which some judge links and are not learned from; validation: accuracy on
+    its validation samples when it had been learned; scaling: of its inputs, if any; columns: of the table that they came
+    from, if any; centres: for inference
     """
 
     name: str
