@@ -136,6 +136,34 @@ def test_movements_are_read_strictly(content: bytes, complaint: str, folder: Pat
         motions.read_wrist(anything(motions.WRIST))
 
 
+STEPS = {"data": np.zeros((9, 3), np.uint8), "lengths": np.array([4, 5]), "names": np.array(["a", "b"])}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"names": None}, "has no array 'names', it has: data, lengths"),
+        ({"names": np.array(["a"])}, "has no name for each of its 2 recordings"),
+        ({"names": np.zeros(2)}, "has no name for each of its 2 recordings"),
+        ({"data": np.zeros((9, 3))}, "has data float64 [9, 3]"),
+        ({"data": np.zeros(9, np.uint8)}, "has data uint8 [9]"),
+        ({"lengths": np.array([4, 4])}, "lengths, 1 or more, sum to as many steps: replace it"),
+        ({"lengths": np.array([9, 0])}, "lengths, 1 or more, sum to as many steps"),
+    ],
+)
+def test_one_file_of_all_movements_is_read_strictly(
+    change: dict[str, np.ndarray | None], complaint: str, folder: Path
+) -> None:
+    arrays = {name: array for name, array in {**STEPS, **change}.items() if array is not None}
+    np.savez(folder / "hmp.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"'hmp\.npz'") as refused:
+        motions.read_wrist(anything(motions.WRIST))
+    assert complaint in str(refused.value)
+    (folder / "hmp.npz").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"'hmp\.npz' is not an \.npz file"):
+        motions.read_wrist(anything(motions.WRIST))
+
+
 def pen_table(count: int) -> str:
     rng = np.random.default_rng(count)
     rows = [[*rng.integers(0, 101, 16), k % 10] for k in range(count)]
@@ -247,7 +275,8 @@ def test_sounds_are_read_strictly(content: bytes, complaint: str, folder: Path) 
         speech.read(anything(speech.FILE))
 
 
-def test_signs_come_from_pictures_or_from_arrays(folder: Path) -> None:
+def test_signs_come_from_pictures_or_from_arrays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signs, "COUNT", 80)
     image = pytest.importorskip("PIL.Image")
     files = {}
     for digit in range(10):
@@ -272,8 +301,37 @@ def test_signs_come_from_pictures_or_from_arrays(folder: Path) -> None:
     (folder / "interaction_sign_digits" / "Sign-Language-Digits-Dataset-master.zip").unlink()
     np.savez(folder / "interaction_sign_digits" / "sign_digits_64.npz", X=pixels[:, 0], y=y.astype(np.uint8))
     assert torch.equal(signs.signs(signs.FILE, seed=0)[0].train.x, task.train.x)
-    np.savez(folder / "interaction_sign_digits" / "sign_digits_64.npz", X=pixels[:, 0, :32], y=y)
-    with pytest.raises(ValueError, match="must have grey pictures of 64 x 64"):
+    monkeypatch.undo()
+    monkeypatch.setenv("COPPICE_DATA", str(folder))
+    with pytest.raises(
+        ValueError, match=r"sign_digits_64\.npz has 80 pictures, but the set has 2062: replace it"
+    ):
+        signs.read(signs.FILE)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"X": np.zeros((3, 32, 64), np.uint8), "y": np.zeros(3, int)}, "must have grey pictures of 64 x 64"),
+        ({"X": np.zeros((3, 64, 64)), "y": np.zeros(3, int)}, "must have grey pictures of 64 x 64"),
+        ({"X": np.zeros((3, 64, 64), np.uint8), "y": np.zeros(3)}, "must have grey pictures of 64 x 64"),
+        ({"X": np.zeros((64, 64), np.uint8), "y": np.array(3)}, "must have grey pictures of 64 x 64"),
+        (
+            {"X": np.zeros((0, 64, 64), np.uint8), "y": np.zeros(0, int)},
+            "has 0 pictures, but the set has 2062",
+        ),
+        ({"X": np.zeros((3, 64, 64), np.uint8)}, "has no array 'y', it has: X"),
+    ],
+)
+def test_arrays_of_signs_are_read_strictly(
+    arrays: dict[str, np.ndarray], complaint: str, folder: Path
+) -> None:
+    np.savez(folder / "sign_digits_64.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"sign_digits_64\.npz") as refused:
+        signs.read(signs.FILE)
+    assert complaint in str(refused.value)
+    (folder / "sign_digits_64.npz").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"'sign_digits_64\.npz' is not an \.npz file"):
         signs.read(signs.FILE)
 
 
@@ -304,6 +362,24 @@ def test_archives_give_what_is_wanted_or_say_what_is_wrong(folder: Path) -> None
     (folder / "broken.zip").write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"'broken\.zip' in .* is damaged"):
         members(folder / "broken.zip", lambda name: True)
+    write_zip(folder / "locked.zip", {"a.txt": b"1"})
+    content = bytearray((folder / "locked.zip").read_bytes())
+    for head, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(head) + flags] |= 1  # encrypted
+    (folder / "locked.zip").write_bytes(content)
+    with pytest.raises(ValueError, match=r"'locked\.zip' in .* is damaged .*password"):
+        members(folder / "locked.zip", lambda name: True)
+
+
+def test_an_empty_folder_and_a_folder_at_the_top_are_no_forms(folder: Path) -> None:
+    (folder / "set" / "Train").mkdir(parents=True)
+    (folder / "Train").mkdir()
+    (folder / "Train" / "a.txt").write_bytes(b"1")
+    (folder / "all.npz").write_bytes(b"1")
+    file = OneOf("set/Train.zip", (), "", 0, "", ("set/Train.zip", "set/Train", "set/all.npz"))
+    assert file.elsewhere() == folder / "all.npz"
+    (folder / "set" / "Train" / "a.txt").write_bytes(b"1")
+    assert file.elsewhere() == folder / "set" / "Train"
 
 
 @pytest.mark.parametrize("name", ["wrist", "pen", "signs", "speech"])

@@ -124,6 +124,16 @@ def test_a_broken_zip_beside_it_is_passed_over(folder: Path) -> None:
     assert fetch(FILE) == folder / "download.zip"
 
 
+def test_a_zip_with_a_password_is_refused_by_its_name(folder: Path) -> None:
+    zipped(folder / "download.zip", table=CONTENT)
+    content = bytearray((folder / "download.zip").read_bytes())
+    for head, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(head) + flags] |= 1
+    (folder / "download.zip").write_bytes(content)
+    with pytest.raises(RuntimeError, match=r"'download\.zip' in .* is damaged .*password.*: replace it"):
+        FILE.read()
+
+
 def test_a_file_may_come_from_an_installed_package(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

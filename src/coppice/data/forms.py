@@ -1,19 +1,27 @@
 """Data that may lie in the data folder in one of several forms: an archive, a folder, a file made of them."""
 
+import gzip
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from coppice.data.fetch import RemoteFile, data_folder
-from coppice.data.series_files import DAMAGE
+
+# What zipfile, gzip and lzma raise of bytes that are no whole archive, each seen by changing bytes of good files:
+# checksums and names that differ, garbage to inflate, an end too soon, and (RuntimeError) flags of versions, methods or
+# passwords
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile, RuntimeError)
 
 
 @dataclass(frozen=True)
 class OneOf(RemoteFile):
-    """A set that has other forms than the file `name`: the first of `forms` that is in the data folder, or at its top.
+    """A set that has other forms than the file `name`: the first of `forms` that is in the data folder.
 
+    A file may lie at the top of that folder as well, a folder not; an empty folder is passed over.
     Where `urls` is empty it is to be had by hand, and `sha256` is that of the content, as its reader defines it and
     checks it; "" when that is not known.
     """
@@ -24,8 +32,14 @@ class OneOf(RemoteFile):
         folder = data_folder()
         if self.urls and (folder / self.name).is_file():
             return None  # the original itself, which `fetch` checks
-        places = [folder / place for form in self.forms for place in (form, form.rpartition("/")[2])]
-        return next((place for place in places if place.exists()), None)
+        places = [place for form in self.forms for place in (folder / form, folder / Path(form).name)]
+        return next((place for place in places if _holds(place, folder)), None)
+
+
+def _holds(place: Path, folder: Path) -> bool:
+    if place.is_dir():
+        return place.parent != folder and any(place.iterdir())  # a name such as Train says little at the top
+    return place.is_file()
 
 
 def check(file: RemoteFile, digest: str) -> None:

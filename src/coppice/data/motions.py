@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from coppice.data.fetch import RemoteFile, fetch
 from coppice.data.forms import OneOf, check, members
 from coppice.data.persons import split_by_person
 from coppice.data.splits import Split
+from coppice.data.table_files import read_arrays
 from coppice.data.tasks import TaskData, cut
 
 # the seven of 14 primitives that ten persons did; of the others there are one to five persons
@@ -25,7 +27,7 @@ PRIMITIVES = (
 )
 WINDOW = 64  # steps of a sample, two seconds
 WINDOWS = 4  # samples of a recording, at most
-# all did every primitive; f1, of whom two fifths of all recordings are, always trains
+# all did every primitive; f1, of whom a third of these recordings are, always trains
 WRIST_TEST = ("f3", "m1", "m4")
 WRIST_JUDGES = ("f2", "m2", "m3")
 RECORDING = re.compile(r"(?:^|/)([A-Z][a-z]+_?[a-z]*)/Accelerometer-[^/]*-([fm]\d+)\.txt$")
@@ -62,9 +64,7 @@ def read_wrist(file: RemoteFile) -> tuple[list[tuple[str, str, NDArray[np.uint8]
     """
     path = fetch(file)
     if path.suffix == ".npz":
-        with np.load(path) as arrays:
-            parts = np.split(arrays["data"], np.cumsum(arrays["lengths"])[:-1])
-            named = list(zip(arrays["names"].tolist(), parts, strict=True))
+        named = _of_arrays(path)
     else:
         named = [
             (name, _steps(name, content))
@@ -138,6 +138,20 @@ def pen(files: tuple[RemoteFile, ...], seed: int) -> tuple[TaskData, list[str]]:
     """
     (train, one), (test, other) = (read_pen(file) for file in files)
     return cut("pen", train, test, seed=seed, group="motor"), [one, other]
+
+
+def _of_arrays(path: Path) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Name and steps of every recording of an .npz of data [step, 3], lengths and names."""
+    data, lengths, names = read_arrays(path, ("data", "lengths", "names")).values()
+    whole = lengths.dtype.kind in "iu" and lengths.ndim == 1 and (lengths > 0).all()
+    if data.dtype != np.uint8 or data.shape[1:] != (3,) or not whole or lengths.sum() != len(data):
+        raise ValueError(
+            f"'{path.name}' has data {data.dtype} {list(data.shape)} and lengths {lengths.dtype} {list(lengths.shape)}, but "
+            "data must be bytes [step, 3], and lengths, 1 or more, sum to as many steps: replace it."
+        )
+    if names.dtype.kind != "U" or names.shape != lengths.shape:
+        raise ValueError(f"'{path.name}' has no name for each of its {len(lengths)} recordings: replace it.")
+    return list(zip(names.tolist(), np.split(data, np.cumsum(lengths)[:-1]), strict=True))
 
 
 def _short(named: tuple[str, NDArray[np.uint8]]) -> str:

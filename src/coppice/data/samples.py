@@ -44,10 +44,7 @@ def read_samples(path: Path, target: str | None = None) -> Samples:
         raise ValueError(
             f"target '{target}' names a column of a .csv file, but '{path.name}' has its classes in y."
         )
-    arrays = read_arrays(path, ("x", "y", "classes"))
-    for name in ("x", "y"):
-        if arrays.get(name) is None:
-            raise ValueError(f"'{path.name}' has no array '{name}', it has: {', '.join(arrays) or 'none'}.")
+    arrays = read_arrays(path, ("x", "y"), also=("classes",))
     classes = arrays.get("classes")
     if classes is not None and (classes.ndim != 1 or classes.dtype.kind != "U"):
         raise ValueError(
@@ -65,11 +62,7 @@ def read_inputs(path: Path, columns: Sequence[str] | None = None) -> NDArray[Any
                 f"'{path.name}' is a table, but this was learned from arrays: give an .npz with x."
             )
         return read_columns(path, columns)
-    arrays = read_arrays(path, ("x",))
-    if arrays.get("x") is None:
-        raise ValueError(f"'{path.name}' has no array 'x', it has: {', '.join(arrays) or 'none'}.")
-    x: NDArray[Any] = arrays["x"]
-    return x
+    return read_arrays(path, ("x",))["x"]
 
 
 def scalable(samples: Samples) -> bool:

@@ -5,15 +5,12 @@ import hashlib
 import importlib.util
 import lzma
 import zipfile
-import zlib
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from coppice.data.fetch import RemoteFile, data_folder, fetch, origin
-
-# what zipfile, gzip and lzma raise of bytes that are no whole archive
-DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
+from coppice.data.forms import DAMAGE
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from coppice.data.fetch import RemoteFile, fetch
 from coppice.data.forms import OneOf, members
 from coppice.data.pictures import shrink
 from coppice.data.splits import Split, hold_out
+from coppice.data.table_files import read_arrays
 from coppice.data.tasks import TaskData, cut
 
 SIDE = 64  # pixels as read
 SIZE = 16  # pixels of a sample
+COUNT = 2062  # pictures, as published
 TEST_SHARE = 0.25
 PICTURE = re.compile(r"(?:^|/)Dataset/(\d)/[^/]+\.JPG$", re.IGNORECASE)
 
@@ -39,21 +41,23 @@ def read(file: RemoteFile) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Grey pictures [n, 1, 64, 64] and their digits [n], from the original pictures or from an .npz of X and y.
 
     The two differ in last digits, since pictures of 100 x 100 pixels can be made smaller in many ways. ValueError: broken
-    content; errors of `fetch` pass.
+    content, or others than 2062 pictures; errors of `fetch` pass.
     """
     path = fetch(file)
     if path.suffix == ".npz":
-        with np.load(path) as arrays:
-            x, y = arrays["X"], arrays["y"].astype(np.int64)
+        x, y = read_arrays(path, ("X", "y")).values()
     else:
         named = members(path, lambda name: PICTURE.search(name) is not None)
         x = np.stack([_grey(name, content) for name, content in named])
         y = np.array([int(match[1]) for name, _ in named if (match := PICTURE.search(name))])
-    if x.dtype != np.uint8 or x.shape != (len(y), SIDE, SIDE) or y.min() < 0 or y.max() > 9:
+    shapes = x.dtype == np.uint8 and x.shape == (*y.shape, SIDE, SIDE) and y.ndim == 1
+    if not shapes or y.dtype.kind not in "iu" or y.min(initial=0) < 0 or y.max(initial=0) > 9:
         raise ValueError(
-            f"{path.name} must have grey pictures of {SIDE} x {SIDE} and their digits, but has others."
+            f"{path.name} must have grey pictures of {SIDE} x {SIDE} and their digits, but has others: replace it."
         )
-    return x[:, None], y
+    if len(y) != COUNT:
+        raise ValueError(f"{path.name} has {len(y)} pictures, but the set has {COUNT}: replace it.")
+    return x[:, None], y.astype(np.int64)
 
 
 def signs(file: RemoteFile, seed: int) -> tuple[TaskData, str]:

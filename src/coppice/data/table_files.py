@@ -4,7 +4,6 @@ import csv
 import difflib
 import io
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ARRAYS = ("x", "y", "x_test", "y_test")
+from coppice.data.forms import DAMAGE
+
 REAL = "biuf"  # numpy's kinds of real numbers
-# What zipfile raises of bytes that are already in memory, each seen by changing bytes of good files: checksums and
-# names that differ, garbage to inflate, an end too soon, and (RuntimeError) flags of versions, methods or passwords
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -163,11 +160,8 @@ def read_npz(path: Path) -> Table:
 
     Pickled objects are refused, since they can run code. ValueError names the array and what is wrong.
     """
-    arrays = read_arrays(path, ARRAYS)
-    x, y, x_test, y_test = (arrays.get(name) for name in ARRAYS)
-    if x is None or y is None:
-        missing = "x" if x is None else "y"
-        raise ValueError(f"'{path.name}' has no array '{missing}', it has: {', '.join(arrays) or 'none'}.")
+    arrays = read_arrays(path, ("x", "y"), also=("x_test", "y_test"))
+    x, y, x_test, y_test = arrays["x"], arrays["y"], arrays.get("x_test"), arrays.get("y_test")
     y = _checked_target(path.name, x, y, "")
     if x_test is None and y_test is None:
         return Table(path.name, x, y)
@@ -183,10 +177,11 @@ def read_npz(path: Path) -> Table:
     return Table(path.name, x, y, x_test, y_test)
 
 
-def read_arrays(path: Path, wanted: Sequence[str]) -> dict[str, Any]:
-    """All that is in a .npz file by name; only the wanted arrays are read, None stands for the others.
+def read_arrays(path: Path, wanted: Sequence[str], also: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """The wanted arrays of a .npz file by name, and of `also` those that are there; others are passed over.
 
-    Those whose names begin with x hold real numbers, the others numbers or text. Raises what `read_npz` does.
+    Those whose names begin with x hold real numbers, the others numbers or text. ValueError names the file and the
+    array, also one that lacks.
     """
     content = io.BytesIO(path.read_bytes())  # what the disk or missing rights raise is no damage, and passes
     if not zipfile.is_zipfile(content):
@@ -194,14 +189,20 @@ def read_arrays(path: Path, wanted: Sequence[str]) -> dict[str, Any]:
     content.seek(0)
     try:
         with np.load(content, allow_pickle=False) as members:
-            return _members(members, path.name, wanted)
+            for name in wanted:
+                if name not in members.files:
+                    listed = ", ".join(members.files) or "none"
+                    raise ValueError(
+                        f"'{path.name}' has no array '{name}', it has: {listed}; save them under these names."
+                    )
+            return _members(members, path.name, [*wanted, *(name for name in also if name in members.files)])
     except DAMAGE as broken:
         raise ValueError(f"'{path.name}' is damaged ({broken}): write it again with numpy.savez.") from broken
 
 
-def _members(members: Any, file: str, wanted: Sequence[str]) -> dict[str, Any]:
-    arrays: dict[str, Any] = dict.fromkeys(members.files)
-    for name in [name for name in wanted if name in arrays]:
+def _members(members: Any, file: str, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in wanted:
         try:
             arrays[name] = array = members[name]
         except ValueError as refused:
