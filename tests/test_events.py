@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coppice.data import events
-from coppice.data.events import bin_events, decode
+from coppice.data.events import RECORDINGS, bin_events, decode
 from coppice.data.streams import Stream, load_stream
 from coppice.models.modular_blocks import ModularPlan
 from coppice.models.modular_snn import ModularSNN
@@ -139,6 +139,8 @@ def recordings(part: str) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COPPICE_DATA", str(tmp_path))
+    monkeypatch.setattr(events, "RECORDINGS", ((5,) * 10, (2,) * 10))
+    monkeypatch.setattr(events, "FEWER", (50, 20))
     for part in ("Train", "Test"):
         for number, (digit, columns) in enumerate(recordings(part)):
             place = tmp_path / "nmnist_events" / part / str(digit)
@@ -185,38 +187,89 @@ def test_frames_can_be_of_fewer_pixels_and_of_zeros_and_ones(folder: Path) -> No
 
 def test_one_file_of_all_recordings_gives_the_same(folder: Path) -> None:
     want = load_stream(Stream("split-nmnist", validation=1), 0)
+    assert want.provenance.pop("forms") == ["Train", "Test"]
     for path in (folder / "nmnist_events").rglob("*.bin"):
         path.unlink()
-    for path in sorted((folder / "nmnist_events").rglob("*"), reverse=True):
-        path.rmdir()
-    train, test = list(recordings("Train")), list(recordings("Test"))
-    t, x, y, p = zip(*(columns for _, columns in train + test), strict=True)
-    np.savez(
-        folder / "nmnist_events" / "nmnist1100.npz",
-        x=np.concatenate(x).astype(np.uint8),
-        y=np.concatenate(y).astype(np.uint8),
-        p=np.packbits(np.concatenate(p).astype(bool)),
-        dt=np.concatenate([np.diff(one, prepend=0) for one in t]).astype(np.uint16),
-        lengths=[len(one) for one in t],
-        labels=[digit for digit, _ in train + test],
-        n_train=len(train),
-    )
+    for path in sorted((folder / "nmnist_events").rglob("*/*"), reverse=True):
+        path.rmdir()  # the two empty folders stay
+    together(folder)
     got = load_stream(Stream("split-nmnist", validation=1), 0)
+    assert got.provenance.pop("forms") == ["nmnist1100.npz"] * 2
     assert got.provenance == want.provenance
     for one, other in zip(got.tasks, want.tasks, strict=True):
         assert torch.equal(one.train.x, other.train.x)
         assert torch.equal(one.test.y, other.test.y)
-    with pytest.raises(ValueError, match="must sum to as many"):
-        pass_lengths_that_do_not_fit(folder)
 
 
-def pass_lengths_that_do_not_fit(folder: Path) -> None:
-    path = folder / "nmnist_events" / "nmnist1100.npz"
-    with np.load(path) as arrays:
-        changed = dict(arrays)
-    changed["lengths"] = changed["lengths"] + 1
-    np.savez(path, **changed)
-    Stream("split-nmnist", validation=1).load(0)
+def together(folder: Path, **changes: Any) -> None:
+    """Write the one file of all recordings, with some of its arrays changed; None leaves one out."""
+    train, test = list(recordings("Train")), list(recordings("Test"))
+    t, x, y, p = zip(*(columns for _, columns in train + test), strict=True)
+    arrays: dict[str, Any] = {
+        "x": np.concatenate(x).astype(np.uint8),
+        "y": np.concatenate(y).astype(np.uint8),
+        "p": np.packbits(np.concatenate(p).astype(bool)),
+        "dt": np.concatenate([np.diff(one, prepend=0) for one in t]).astype(np.uint16),
+        "lengths": np.array([len(one) for one in t]),
+        "labels": np.array([digit for digit, _ in train + test]),
+        "n_train": len(train),
+        **changes,
+    }
+    there = {name: array for name, array in arrays.items() if array is not None}
+    np.savez(folder / "nmnist_events" / "nmnist1100.npz", **there)
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COPPICE_DATA", str(tmp_path))
+    monkeypatch.setattr(events, "FEWER", (50, 20))
+    (tmp_path / "nmnist_events").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"dt": None}, r"'nmnist1100\.npz' has no array 'dt', it has: x, y, p, lengths"),
+        ({"x": np.zeros(1700)}, r"'nmnist1100\.npz': x is float64 \[1700\], but must be whole numbers"),
+        ({"n_train": [50]}, r"n_train is int64 \[1\], but must be whole numbers"),
+        ({"lengths": np.full(70, 9)}, r"'nmnist1100\.npz' has .* lengths, 1 or more, must sum to as many"),
+        (
+            {"n_train": 49},
+            "70 labels, 49 of them for training, but there are 50 recordings for training and 20",
+        ),
+        ({"lengths": np.full(69, 9)}, "has 69 lengths and 70 labels"),
+        ({"x": np.full(1715, 34)}, "events beyond 34 x 34 pixels"),
+    ],
+)
+def test_one_file_of_all_recordings_is_read_strictly(
+    changes: dict[str, Any], complaint: str, empty: Path
+) -> None:
+    together(empty, **changes)
+    with pytest.raises(ValueError, match=complaint):
+        Stream("split-nmnist", validation=1).load(0)
+    (empty / "nmnist_events" / "nmnist1100.npz").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"'nmnist1100\.npz' is not an \.npz file"):
+        Stream("split-nmnist", validation=1).load(0)
+
+
+def test_recordings_that_lack_are_noticed(folder: Path) -> None:
+    next((folder / "nmnist_events" / "Train" / "3").iterdir()).unlink()
+    with pytest.raises(
+        ValueError, match="'Train' has 4 recordings of the digit 3, but N-MNIST has 5: replace it"
+    ):
+        Stream("split-nmnist", validation=1).load(0)
+    assert [sum(part) for part in RECORDINGS] == [60_000, 10_000]
+
+
+def test_forms_are_not_mixed_and_a_folder_at_the_top_is_none(folder: Path) -> None:
+    together(folder)
+    (folder / "nmnist_events" / "Test").rename(folder / "Test")
+    with pytest.raises(
+        ValueError,
+        match=r"training recordings would be read from 'Train', those of the test from 'nmnist1100\.npz': put both",
+    ):
+        Stream("split-nmnist", validation=1).load(0)
 
 
 def test_a_spiking_network_takes_frames_for_its_time_steps(folder: Path) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import pickle
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from coppice.data import SETS, cifar100, mnist, pictures, pmi_mini
+from coppice.data import SETS, cifar100, mnist, pictures, pmi_mini, status
 from coppice.data.catalogue import Data
 from coppice.data.fetch import RemoteFile
 from coppice.data.splits import Split
@@ -95,6 +96,7 @@ def archive_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Remo
 def little_cifar(archive_folder: tuple[Path, RemoteFile], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, file = archive_folder
     monkeypatch.setenv("COPPICE_DATA", str(folder))
+    monkeypatch.setattr(cifar100, "EACH", EACH)
     monkeypatch.setitem(SETS, "cifar100", replace(SETS["cifar100"], files=(file,)))
 
 
@@ -137,14 +139,11 @@ def test_sheets_of_pictures_give_the_same_as_the_archive(
     monkeypatch.setenv("COPPICE_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"cs\.toronto\.edu"):
         FULL.load(3)
-    for part, many in EACH.items():
-        (tmp_path / "cifar100" / part).mkdir(parents=True)
-        for name, images in zip(cifar100.CLASSES, little_pictures(part), strict=True):
-            sheet = images.reshape(many // 2, 2, 3, 32, 32).transpose(0, 3, 1, 4, 2).reshape(16 * many, 64, 3)
-            Image.fromarray(sheet).save(
-                tmp_path / "cifar100" / part / f"{name}.webp", lossless=True, method=0
-            )
+    put_sheets(tmp_path)
+    assert status("cifar100") == "in COPPICE_DATA"
     got = load_stream(FULL, 3)
+    assert got.provenance.pop("forms") == ["cifar100"]
+    assert want.provenance.pop("forms") == ["cifar-100-python.tar.gz"]
     assert got.provenance == want.provenance
     for one, other in zip(got.tasks, want.tasks, strict=True):
         assert all(torch.equal(x, z) for x, z in zip(parts(one), parts(other), strict=True))
@@ -155,9 +154,40 @@ def test_sheets_of_pictures_give_the_same_as_the_archive(
     apple.write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"apple\.webp cannot be read as a picture"):
         FULL.load(3)
-    apple.unlink()
-    with pytest.raises(FileNotFoundError, match=r"'apple\.webp' is not in"):
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(apple, lossless=True)
+    with pytest.raises(
+        ValueError, match=r"'apple\.webp' in 'train' has 4 pictures, but the class has 8 there"
+    ):
         FULL.load(3)
+    apple.unlink()
+    assert status("cifar100") == "not downloaded"
+    with pytest.raises(
+        FileNotFoundError, match=r"'apple\.webp' is not in .* put all 200 there, or 'cifar100/"
+    ):
+        FULL.load(3)
+
+
+def put_sheets(folder: Path) -> None:
+    for part, many in EACH.items():
+        (folder / "cifar100" / part).mkdir(parents=True)
+        for name, images in zip(cifar100.CLASSES, little_pictures(part), strict=True):
+            sheet = images.reshape(many // 2, 2, 3, 32, 32).transpose(0, 3, 1, 4, 2).reshape(16 * many, 64, 3)
+            Image.fromarray(sheet).save(folder / "cifar100" / part / f"{name}.webp", lossless=True, method=0)
+
+
+@pytest.mark.usefixtures("little_cifar")
+def test_the_original_archive_comes_before_sheets_and_is_checked(
+    archive_folder: tuple[Path, RemoteFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, file = archive_folder
+    put_sheets(tmp_path)
+    shutil.copy(folder / file.name, tmp_path / file.name)
+    monkeypatch.setenv("COPPICE_DATA", str(tmp_path))
+    assert load_stream(FULL, 0).provenance["forms"] == ["cifar-100-python.tar.gz"]
+    (tmp_path / file.name).write_bytes(b"another")
+    assert status("cifar100") == "not downloaded"
+    with pytest.raises(RuntimeError, match=r"has 7 bytes, expected"):
+        FULL.load(0)
 
 
 @pytest.mark.usefixtures("little_cifar")

@@ -62,8 +62,9 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def use(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Read from this data folder, whatever the archive's checksum."""
+    """Read from this data folder, whatever the archive's checksum, as many pictures as are made here."""
     patch.setenv("COPPICE_DATA", str(folder))
+    patch.setattr(tiny_imagenet, "EACH", {"train": TRAIN, "val": VAL})
     file, path = tiny_imagenet.FILE, folder / tiny_imagenet.FILE.name
     if path.exists():
         content = path.read_bytes()
@@ -108,6 +109,8 @@ def test_the_mini_stream_is_the_same_from_either_archive(
     want = load_stream(stream, 2)
     use(archives / "smaller", monkeypatch)
     got = load_stream(stream, 2)
+    assert got.provenance.pop("forms") == ["tiny30.tar.xz"]
+    assert want.provenance.pop("forms") == ["tiny-imagenet-200.zip"]
     assert got.provenance == want.provenance
     assert [len(task.classes) for task in got.tasks] == [3] * 10
     assert sorted(name for task in got.tasks for name in task.classes) == [
@@ -179,6 +182,11 @@ def test_broken_pictures_are_refused(
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     use(tmp_path, monkeypatch)
+    with pytest.raises(
+        ValueError, match=r"n000000\d\d has 1 pictures in 'train', but 3 in Tiny-ImageNet: replace"
+    ):
+        Stream("split-tiny-imagenet-mini").load(0)
+    monkeypatch.setattr(tiny_imagenet, "EACH", {"train": 1, "val": 0})
     with pytest.raises(ValueError, match=complaint):
         Stream("split-tiny-imagenet-mini").load(0)
 

@@ -157,7 +157,10 @@ def _drawn(data: Data, seed: int) -> Splits:
 
 
 def status(name: str) -> Literal["embedded", "cached", "in COPPICE_DATA", "not downloaded"]:
-    """Where the files of a named set are, checked; ValueError for an unknown name."""
+    """Where the files of a named set are; ValueError for an unknown name.
+
+    A file whose checksum does not fit counts as absent. Of other forms the content is checked when it is read.
+    """
     if name not in SETS:
         raise ValueError(f"'{name}' is not a data set: the sets are {', '.join(SETS)}.")
     files = SETS[name].files

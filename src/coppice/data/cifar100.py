@@ -17,6 +17,7 @@ from coppice.data.pictures import Pictures
 from coppice.data.scaling import Scaling
 
 SIDE = 32  # pixels
+EACH = {"train": 500, "test": 100}  # pictures of a class
 _NAMES = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
     castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
@@ -39,15 +40,30 @@ MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 @dataclass(frozen=True)
 class Archive(RemoteFile):
-    """The original archive; sheets of pictures serve as well.
+    """The original archive; where it is not, sheets of pictures serve as well.
 
-    Sheets: `cifar100/train/<class>.webp` and `cifar100/test/<class>.webp` in the data folder, lossless, tiles of
-    32 x 32 row by row in the order of the original file names.
+    Sheets: `cifar100/train/<class>.webp` and `cifar100/test/<class>.webp` in the data folder, all 200 of them,
+    lossless, tiles of 32 x 32 row by row in the order of the original file names.
     """
 
     def elsewhere(self) -> Path | None:
+        if (data_folder() / self.name).is_file():
+            return None  # the original itself, which `fetch` checks
         folder = data_folder() / "cifar100"
-        return folder if all((folder / part / "worm.webp").is_file() for part in ("train", "test")) else None
+        sheets = [_sheet(folder, part, name) for part in EACH for name in CLASSES]
+        lacking = [sheet for sheet in sheets if not sheet.is_file()]
+        if not lacking:
+            return folder
+        if len(lacking) < len(sheets):
+            raise FileNotFoundError(
+                f"'{lacking[0].name}' is not in '{lacking[0].parent}', but other sheets of CIFAR-100 are: put all "
+                f"{len(sheets)} there, or '{self.name}' (from {' or '.join(self.urls)}) into the data folder."
+            )
+        return None
+
+
+def _sheet(folder: Path, part: str, name: str) -> Path:
+    return folder / part / f"{name}.webp"
 
 
 FILE = Archive(
@@ -62,26 +78,31 @@ def read(file: RemoteFile, classes: Sequence[int]) -> Iterator[Pictures]:
     """Pictures of these classes, one class after another, bytes [n, 3, 32, 32] in the order of their file names.
 
     500 of training and 100 of test each. Both forms give the same arrays. Of sheets, only those of the classes are
-    opened. Errors of `fetch` pass; ValueError: broken content. Krizhevsky 2009, "Learning multiple layers of
+    opened, and their pictures counted. Errors of `fetch` pass; ValueError: broken content. Krizhevsky 2009, "Learning multiple layers of
     features from tiny images".
     """
     path = fetch(file)
     if path.is_dir():
         for number in classes:
-            yield Pictures(*(tiles(path / part / f"{CLASSES[number]}.webp") for part in ("train", "test")))
+            yield Pictures(*(_counted(_sheet(path, part, CLASSES[number]), EACH[part]) for part in EACH))
         return
-    train, test = (read_batch(path, part) for part in ("train", "test"))
+    train, test = (read_batch(path, part) for part in EACH)
     for number in classes:
         yield Pictures(train[number], test[number])
 
 
-def tiles(path: Path) -> NDArray[np.uint8]:
-    """The pictures [n, 3, 32, 32] of a sheet, row by row. FileNotFoundError, ValueError: no such sheet."""
-    picture = need("PIL.Image")
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"'{path.name}' is not in '{path.parent}', but the other sheets of CIFAR-100 are."
+def _counted(path: Path, many: int) -> NDArray[np.uint8]:
+    pictures = tiles(path)
+    if len(pictures) != many:
+        raise ValueError(
+            f"'{path.name}' in '{path.parent.name}' has {len(pictures)} pictures, but the class has {many} there: replace it."
         )
+    return pictures
+
+
+def tiles(path: Path) -> NDArray[np.uint8]:
+    """The pictures [n, 3, 32, 32] of a sheet, row by row. ValueError: it is none."""
+    picture = need("PIL.Image")
     try:
         with picture.open(path) as opened:
             sheet = np.asarray(opened.convert("RGB"))
@@ -90,7 +111,7 @@ def tiles(path: Path) -> NDArray[np.uint8]:
     height, width, _ = sheet.shape
     if height % SIDE or width % SIDE:
         raise ValueError(
-            f"{path.name} is {width} x {height} pixels, but tiles of {SIDE} x {SIDE} fill a sheet."
+            f"{path.name} is {width} x {height} pixels, but tiles of {SIDE} x {SIDE} fill a sheet: replace it."
         )
     rows = sheet.reshape(height // SIDE, SIDE, width // SIDE, SIDE, 3)
     return np.ascontiguousarray(rows.transpose(0, 2, 4, 1, 3).reshape(-1, 3, SIDE, SIDE))
@@ -136,10 +157,10 @@ def read_batch(path: Path, part: str) -> list[NDArray[np.uint8]]:
     if x.dtype != np.uint8 or x.shape != (len(names), 3 * SIDE * SIDE) or y.shape != (len(names),):
         raise ValueError(
             f"{path.name}: '{member}' has {len(names)} names, pictures {list(x.shape)} and labels {list(y.shape)}, but "
-            f"each picture has a name, a label and {3 * SIDE * SIDE} bytes."
+            f"each picture has a name, a label and {3 * SIDE * SIDE} bytes: replace it."
         )
     if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= len(CLASSES):
-        raise ValueError(f"{path.name}: '{member}' has labels outside 0 to {len(CLASSES) - 1}.")
+        raise ValueError(f"{path.name}: '{member}' has labels outside 0 to {len(CLASSES) - 1}: replace it.")
     order = sorted(range(len(names)), key=names.__getitem__)
     x, y = x[order].reshape(-1, 3, SIDE, SIDE), y[order]
     return [x[y == number] for number in range(len(CLASSES))]

@@ -12,10 +12,18 @@ from torch import Tensor
 from coppice.data.fetch import RemoteFile, fetch
 from coppice.data.forms import OneOf, members
 from coppice.data.pictures import Pictures
+from coppice.data.table_files import read_arrays
 
 SIDE = 34  # pixels of N-MNIST
 OVERFLOW = 240  # row of an entry that is no event, but tells that the clock of 2^13 microseconds went round
 ROUND = 1 << 13  # microseconds
+# recordings of each digit in the original archives, for training and of the test: as many as MNIST has pictures
+RECORDINGS = (
+    (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+    (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+)
+FEWER = (1000, 100)  # recordings of all digits in the .npz
+ARRAYS = ("x", "y", "p", "dt", "lengths", "labels", "n_train")
 
 
 class Events(NamedTuple):
@@ -111,24 +119,37 @@ def read(
 ) -> Iterator[Pictures]:
     """Frames of the recordings of these digits, one digit after another: counts [n, frames, 2, size, size], uint16.
 
-    From the two original archives, unpacked or not, 60000 and 10000 recordings by file name; or from one .npz of fewer
-    recordings with x, y, packed p, dt in microseconds, lengths, labels and n_train. Pixels are joined to larger ones
-    where `size` is a divisor of 34. ValueError: broken content, another size; errors of `fetch` pass.
+    From the two original archives, unpacked or not, 60000 and 10000 recordings by file name; or from one .npz of 1000
+    and 100, with x, y, packed p, dt in microseconds, lengths, labels and n_train. Pixels are joined to larger ones
+    where `size` is a divisor of 34. ValueError: broken content, other numbers of recordings, one archive beside the
+    .npz, another size; errors of `fetch` pass.
     """
     if SIDE % size:
         raise ValueError(
             f"size is {size}, but 34 x 34 pixels join in whole numbers only: size can be 1, 2, 17, 34."
         )
     paths = [fetch(file) for file in files]
+    if len({path.suffix == ".npz" for path in paths}) > 1:
+        raise ValueError(
+            f"The training recordings would be read from '{paths[0].name}', those of the test from '{paths[1].name}': put "
+            f"both archives into '{Path(files[0].name).parent}', or the .npz alone."
+        )
     together = _of_arrays(paths[0]) if paths[0].suffix == ".npz" else None
     for digit in classes:
         if together:
             recordings = [[events for label, events in part if label == digit] for part in together]
         else:
-            recordings = [
-                [decode(content, name) for name, content in members(path, _is_of(digit))] for path in paths
-            ]
+            recordings = [_decoded(path, digit, many) for path, many in zip(paths, RECORDINGS, strict=True)]
         yield Pictures(*(_frames(part, frames, size, by) for part in recordings))
+
+
+def _decoded(path: Path, digit: int, many: Sequence[int]) -> list[Events]:
+    found = [decode(content, name) for name, content in members(path, _is_of(digit))]
+    if len(found) != many[digit]:
+        raise ValueError(
+            f"'{path.name}' has {len(found)} recordings of the digit {digit}, but N-MNIST has {many[digit]}: replace it."
+        )
+    return found
 
 
 def _frames(recordings: list[Events], frames: int, size: int, by: str) -> NDArray[np.uint16]:
@@ -143,22 +164,35 @@ def _is_of(digit: int) -> Any:
 
 def _of_arrays(path: Path) -> tuple[list[tuple[int, Events]], ...]:
     """Digit and events of every recording, for training and of the test."""
-    with np.load(path) as arrays:
-        x, y, dt = (arrays[name].astype(np.int64) for name in ("x", "y", "dt"))
-        p = np.unpackbits(arrays["p"])[: len(x)].astype(np.int64)
-        lengths = arrays["lengths"]
-        if not len(x) == len(y) == len(p) == len(dt) == lengths.sum() or lengths.min() < 1:
+    arrays = read_arrays(path, ARRAYS)
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iu" or array.ndim != (name != "n_train"):
             raise ValueError(
-                f"{path.name} has {len(x)} x, {len(y)} y, {len(p)} p and {len(dt)} dt, but its lengths, 1 or more, must "
-                "sum to as many."
+                f"'{path.name}': {name} is {array.dtype} {list(array.shape)}, but must be whole numbers: replace it."
             )
-        ends, labels, train = (
-            np.cumsum(lengths)[:-1],
-            arrays["labels"].tolist(),
-            int(arrays["n_train"]),
+    lengths, labels, train = arrays["lengths"], arrays["labels"], int(arrays["n_train"])
+    if (train, len(labels) - train) != FEWER or len(lengths) != len(labels):
+        raise ValueError(
+            f"'{path.name}' has {len(lengths)} lengths and {len(labels)} labels, {train} of them for training, but there are "
+            f"{FEWER[0]} recordings for training and {FEWER[1]} of the test: replace it."
         )
+    x, y, dt = (arrays[name].astype(np.int64) for name in ("x", "y", "dt"))
+    p = np.unpackbits(arrays["p"].astype(np.uint8))[: len(x)].astype(np.int64)
+    if not len(x) == len(y) == len(p) == len(dt) == lengths.sum() or lengths.min() < 1:
+        raise ValueError(
+            f"'{path.name}' has {len(x)} x, {len(y)} y, {len(p)} p and {len(dt)} dt, but its lengths, 1 or more, must "
+            "sum to as many: replace it."
+        )
+    if min(x.min(), y.min(), dt.min()) < 0 or max(x.max(), y.max()) >= SIDE:
+        raise ValueError(
+            f"'{path.name}' has events beyond {SIDE} x {SIDE} pixels, or times that fall: replace it."
+        )
+    ends = np.cumsum(lengths)[:-1]
     columns = zip(*(np.split(column, ends) for column in (dt, x, y, p)), strict=True)
-    found = [(label, Events(np.cumsum(d), *rest)) for label, (d, *rest) in zip(labels, columns, strict=True)]
+    found = [
+        (label, Events(np.cumsum(d), *rest))
+        for label, (d, *rest) in zip(labels.tolist(), columns, strict=True)
+    ]
     return found[:train], found[train:]
 
 

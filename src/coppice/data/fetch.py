@@ -1,4 +1,7 @@
-"""Remote files: from a folder that already has them, from the cache, or downloaded; always checked."""
+"""Remote files: from a folder that already has them, from the cache, or downloaded; checked by their checksums.
+
+Of a set that may be there in another form, the reader checks the content.
+"""
 
 import hashlib
 import os
@@ -32,7 +35,10 @@ class RemoteFile:
     by_hand: str = ""
 
     def elsewhere(self) -> Path | None:
-        """A checked copy that is here already in another form; None unless a kind of file looks for one."""
+        """A copy that is here already in another form; None unless a kind of file looks for one.
+
+        Its content is checked here (RuntimeError) or by its reader. FileNotFoundError: a part of it lacks.
+        """
         return None
 
 
@@ -69,8 +75,9 @@ def mismatch(path: Path, file: RemoteFile) -> str | None:
 
 
 def fetch(file: RemoteFile) -> Path:
-    """Path of a checked local copy: from COPPICE_DATA, else from the cache, else downloaded into the cache.
+    """Path of a local copy: from COPPICE_DATA, else from the cache, else downloaded into the cache; checked.
 
+    Only a copy in another form may still have to be checked, by its reader: see `RemoteFile.elsewhere`.
     COPPICE_DATA is never written to. A cached file that fails its check is reported (UserWarning) and
     downloaded again. A broken download leaves `<file>.part`, which the next call resumes.
     FileNotFoundError: COPPICE_DATA lacks the file, or it is to be had by hand only. RuntimeError: wrong
@@ -96,12 +103,17 @@ def fetch(file: RemoteFile) -> Path:
     return _download(file, cached)
 
 
+def form(file: RemoteFile) -> str:
+    """The name of the file or folder that `fetch` reads, whichever of its forms is there."""
+    return (file.elsewhere() or Path(file.name)).name
+
+
 def here(file: RemoteFile) -> bool:
     """Whether `fetch` would answer without a download and without an error."""
     try:
         if file.elsewhere() is not None:
             return True
-    except RuntimeError:  # it is there, but it is not the right one
+    except (RuntimeError, FileNotFoundError):  # it is there, but it is not the right one, or not whole
         return False
     path = data_folder() / file.name
     return path.is_file() and mismatch(path, file) is None

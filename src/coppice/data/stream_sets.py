@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from coppice.data import cifar100, events, mnist, pmi_mini, pmi_real, tiny_imagenet
 from coppice.data.data_sets import SETS
-from coppice.data.fetch import RemoteFile, origin
+from coppice.data.fetch import RemoteFile, form, origin
 from coppice.data.pictures import Pictures, by_class, prepared, split_pictures
 from coppice.data.scaling import Scaling
 from coppice.data.tasks import TaskData, fewer, permuted
@@ -43,6 +43,7 @@ def _of_pictures(
     return tasks, {
         "source": sorted({" or ".join(url.rpartition("/")[0] for url in file.urls) for file in files}),
         "read_from": origin(),
+        "forms": [form(file) for file in files],
         "sha256": {"pictures of each class, in the order of the tasks": digest},
         "scaling": scaling.record(),
     }
@@ -93,6 +94,7 @@ def _nmnist(choices: Choices, seed: int) -> Made:
     return tasks, {
         "source": SETS["nmnist"].homepage,
         "read_from": origin(),
+        "forms": [form(file) for file in files],
         "sha256": {"frames of each class, uint16, in the order of the tasks": digest},
     }
 
@@ -113,6 +115,7 @@ def _pmi_real(choices: Choices, seed: int) -> Made:
     return [task for task, _ in made], {
         "source": {task.name: SETS[task.name].homepage for task, _ in made},
         "read_from": origin(),
+        "forms": {task.name: [form(file) for file in SETS[task.name].files] for task, _ in made},
         "sha256": {task.name: digests for task, digests in made},
     }
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from coppice.data.extras import need
 from coppice.data.fetch import RemoteFile, fetch
-from coppice.data.forms import OneOf, members
+from coppice.data.forms import DAMAGE, OneOf, members
 from coppice.data.pictures import Pictures
 from coppice.data.scaling import Scaling
-from coppice.data.series_files import DAMAGE
 
 SIDE = 64  # pixels
 ALL, FEW = 200, 30  # classes of the archive, and of the mini stream
+EACH = {"train": 500, "val": 50}  # pictures of a class
 # mean and standard deviation of each channel, as commonly used, in bytes
 SCALING = Scaling((255 * 0.4802, 255 * 0.4481, 255 * 0.3975), (255 * 0.2770, 255 * 0.2691, 255 * 0.2821))
 # part, class or "images", file name
@@ -97,9 +97,9 @@ def _index(places: Iterable[str], classes: Mapping[str, str]) -> Index:
 
 def _decoded(name: str, part: str, places: Sequence[str], content: Content) -> NDArray[np.uint8]:
     picture = need("PIL.Image")
-    if not places:
+    if len(places) != EACH[part]:
         raise ValueError(
-            f"The class {name} has no picture in '{part}': the archive is incomplete, replace it."
+            f"The class {name} has {len(places)} pictures in '{part}', but {EACH[part]} in Tiny-ImageNet: replace the archive."
         )
     arrays = []
     for place in places:
