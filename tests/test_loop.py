@@ -12,8 +12,9 @@ from coppice.contract import Clock, Method, Task
 from coppice.data import Split, Splits
 from coppice.experiments.loop import Fitting, Training, per_sample_score
 from coppice.experiments.run import make_task
+from coppice.methods.dense import Dense
 from coppice.methods.synaptic_pruning import SynapticPruning
-from coppice.models import MixedPatch, Patch, Plan, Recurrent
+from coppice.models import MixedPatch, Model, Patch, Plan, Recurrent
 from coppice.parts import storage
 from coppice.parts.masks import Masks
 
@@ -72,6 +73,56 @@ def test_a_task_that_ends_early_unsettled_keeps_its_last_epoch() -> None:
     fitting, weights = scripted([0.5, 0.9, 0.3, 0.6], Scripted(settles=99, matures=2))
     assert len(fitting.curve) == 3
     assert weight(fitting) == float(weights[2])
+
+
+# --- values of a training -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0, 3.0])
+def test_a_momentum_without_end_is_refused(momentum: float) -> None:
+    with pytest.raises(ValueError, match=f"momentum is {momentum}, but must be at least 0 and below 1"):
+        Training("sgd", momentum=momentum)
+    assert Training("sgd", momentum=0.99).momentum == 0.99
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared", "absolute", "huber"])
+def test_the_online_rule_knows_no_other_error_than_its_own(loss: Any) -> None:
+    with pytest.raises(ValueError, match=f'loss is "{loss}", but online_backprop knows "half_squared" only'):
+        Training("online_backprop", loss=loss)
+    for fit in ("auto", "half_squared"):
+        assert Training("online_backprop", loss=fit).loss == fit  # type: ignore[arg-type]
+
+
+# --- learning that diverges ---------------------------------------------------------------------------------------
+
+
+SIGMOIDS = Model(hidden=(5,), activation="sigmoid", output="sigmoid")
+
+
+def classifying(training: Training, plan: Model) -> Fitting:
+    torch.manual_seed(0)
+    x, y = torch.randn(40, 6), torch.arange(40) % 3
+    parts = (Split(x, y), Split(x, y), Split(x, y))
+    splits = Splits(*parts, "classification", 3, ("a", "b", "c"), {})
+    model = plan.build((6,), 3)
+    task = make_task("t", training, splits, splits.train, splits.validation, 0)
+    return Fitting(Dense(), model, training.optimizer_for(model), task, training)
+
+
+def test_a_classifier_that_diverges_is_an_error_though_its_accuracy_is_a_number() -> None:
+    diverging = classifying(Training("sgd", 1e30, batch=8, epochs=3), Model(hidden=(5,)))
+    with pytest.raises(
+        RuntimeError, match=r"the loss is nan in epoch 0: .* so lower learning_rate, 1e\+30\.$"
+    ):
+        diverging.advance()
+    assert diverging.curve == []
+
+
+def test_the_online_rule_tells_no_loss() -> None:
+    plain = classifying(Training("online_backprop", 0.5, epochs=2), SIGMOIDS)
+    assert plain.advance()
+    assert plain.advance()
+    assert [epoch["loss"] for epoch in plain.curve] == [None, None]
 
 
 # --- forecasts: score and losses by hand ------------------------------------------------------------------------

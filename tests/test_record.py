@@ -1,6 +1,8 @@
 """Records: written whole, told apart by a fingerprint that knows no clock, refused once they were altered."""
 
 import json
+import math
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,28 @@ def test_what_is_written_comes_back_with_format_and_fingerprint(written: Path) -
 def test_tuples_count_as_the_lists_they_become(tmp_path: Path) -> None:
     record.write(tmp_path / "a.json", {**SAMPLE, "result": {"widths": (3, 2)}})
     assert record.read(tmp_path / "a.json")["result"]["widths"] == [3, 2]
+
+
+def test_a_number_that_is_not_finite_becomes_null_for_json_has_no_word_for_it(tmp_path: Path) -> None:
+    def foreign(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    result = {"curve": [{"loss": math.nan}, {"loss": 0.5}], "range": (-math.inf, math.inf), "none": None}
+    record.write(tmp_path / "record.json", {**SAMPLE, "result": result})
+    text = (tmp_path / "record.json").read_text()
+    assert json.loads(text, parse_constant=foreign)["result"] == {
+        "curve": [{"loss": None}, {"loss": 0.5}],
+        "range": [None, None],
+        "none": None,
+    }
+    assert record.read(tmp_path / "record.json")["result"]["range"] == [None, None]
+
+
+def test_a_record_of_before_with_nan_in_it_is_still_read(tmp_path: Path) -> None:
+    before = {"format": 1, **SAMPLE, "result": {"loss": math.nan}}
+    before["fingerprint"] = record.fingerprint(before)
+    (tmp_path / "record.json").write_text(json.dumps(before))
+    assert math.isnan(record.read(tmp_path / "record.json")["result"]["loss"])
 
 
 @pytest.mark.parametrize("key", sorted(set(record.VOLATILE) - {"fingerprint"}))
@@ -83,3 +107,19 @@ def test_the_command_can_be_pasted_into_a_shell_and_hides_where_the_program_lies
 
 def test_versions_name_what_a_result_depends_on() -> None:
     assert {"python", "torch", "numpy"} <= record.versions().keys()
+
+
+def test_versions_name_the_packages_of_series_and_rivals_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = {"pandas": "2.2", "statsmodels": "0.14", "torch-pruning": "1.6"}
+
+    def version(package: str) -> str:
+        if package not in there:
+            raise metadata.PackageNotFoundError(package)
+        return there[package]
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = record.versions()
+    assert found.pop("python")
+    assert found == there

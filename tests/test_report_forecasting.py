@@ -44,6 +44,17 @@ def test_losses_are_shown_as_wins_are() -> None:
     assert (row["wins"], row["p (Holm)"]) == ("0/8", "0.117")
 
 
+def test_a_method_whose_errors_were_not_finite_has_no_line() -> None:
+    records = seeds(3)
+    records[0]["result"]["parts"]["vos2025"]["test"] = None
+    for found in records:
+        found["result"]["parts"]["small dense"]["test"] = None
+    rows = {row.method: row.test.runs for row in report_forecasting.rows(records)}
+    assert rows["vos2025"] == 2
+    assert rows["dense"] == 3
+    assert "small dense" not in rows
+
+
 def test_the_numbers_are_those_of_the_statistics() -> None:
     records = seeds(10, percent=GAIN, noise=3.0)
     row = {row.method: row for row in report_forecasting.rows(records)}["pruned 0.9"]

@@ -1,6 +1,7 @@
 """The training loop, to be read in a minute; copy it when yours must differ."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,7 +37,7 @@ class Training:
     momentum:      for sgd
     batch:         samples a step
     loss:          "auto": cross entropy for classes, mean squared error for values and forecasts; "half_squared" on
-                   one-hot classes; of values and forecasts also "absolute", and "huber", squared within 1
+                   one-hot classes, the only one of online_backprop; for the others also "absolute", and "huber", squared within 1
     epochs:        for a method that lives inside the loop; a search counts its own
     schedule:      "linear" lets the learning rate fall to 0 over the epochs, "constant" does not
     """
@@ -53,9 +54,15 @@ class Training:
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}, but must be above 0.")
-        for name, bound in (("weight_decay", 0), ("momentum", 0), ("batch", 1), ("epochs", 1)):
+        for name, bound in (("weight_decay", 0), ("batch", 1), ("epochs", 1)):
             if not getattr(self, name) >= bound:  # nor is nan
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least {bound}.")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is {self.momentum}, but must be at least 0 and below 1.")
+        if self.optimizer == "online_backprop" and self.loss not in ("auto", "half_squared"):
+            raise ValueError(
+                f'loss is "{self.loss}", but online_backprop knows "half_squared" only: set that or auto, or another optimizer.'
+            )
 
     def optimizer_for(self, model: nn.Module) -> Optimizer:
         """A fresh optimizer on the model's parameters."""
@@ -168,13 +175,19 @@ class Fitting:
         if training.schedule == "linear":
             for group in self.optimizer.param_groups:
                 group["lr"] = training.learning_rate * (1 - clock.epoch / clock.epochs)
-        loss = float("nan")
+        loss: float | None = None  # the plain rule of 2017 tells none
         with self.meter.running(self.model, self.optimizer, 1):
             if training.optimizer == "online_backprop":
                 rate = self.optimizer.param_groups[0]["lr"]
                 self.meter.flops += online_backprop(self.model, self.task.batches(clock.epoch), rate)
             else:
                 loss, self.clock = train_epoch(self.model, self.task, self.optimizer, self.method, clock)
+        # a score of classes is finite whatever the weights are, and would pass for a bad network
+        if loss is not None and not math.isfinite(loss):
+            raise RuntimeError(
+                f"the loss is {loss} in epoch {clock.epoch}: learning has diverged, so lower learning_rate, "
+                f"{training.learning_rate}."
+            )
         self.curve.append({"epoch": clock.epoch, "loss": loss})
 
     def progress(self) -> Progress:

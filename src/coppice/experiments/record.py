@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import platform
 import shlex
 import subprocess
@@ -22,9 +23,9 @@ VOLATILE = ("fingerprint", "timing", "command", "machine", "commit")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages a result depends on."""
+    """Versions of Python and of the packages that data, training or an arm of a study come from; those that are there."""
     found = {"python": platform.python_version()}
-    for package in ("coppice", "torch", "numpy", "scikit-learn"):
+    for package in ("coppice", "torch", "numpy", "scikit-learn", "pandas", "statsmodels", "torch-pruning"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -108,8 +109,8 @@ def envelope(
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
-    """Write a record, with its format and fingerprint, atomically."""
-    record = {"format": FORMAT, **json.loads(json.dumps(record))}
+    """Write a record, with its format and fingerprint, atomically. A number that is not finite becomes null."""
+    record = {"format": FORMAT, **json.loads(json.dumps(_finite(record), allow_nan=False))}
     record["fingerprint"] = fingerprint(record)
     write_bytes(path, (_compact_json(record) + "\n").encode())
 
@@ -126,6 +127,15 @@ def read(path: Path) -> dict[str, Any]:
     if record.get("fingerprint") != fingerprint(record):
         raise ValueError(f"{path} does not match its own fingerprint: it was changed after it was written.")
     return dict(record)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for nan and the infinities; what Python writes for them other readers refuse."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _compact_json(record: dict[str, Any]) -> str:

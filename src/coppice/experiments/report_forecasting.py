@@ -166,6 +166,7 @@ def rows(records: Sequence[Record]) -> list[Row]:
             time=_mean(time_ratios(records, name)),
         )
         for name in names
+        if errors(records, name)  # none was finite
     ]
 
 
