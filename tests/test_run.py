@@ -1,5 +1,6 @@
 """Runs that are killed, interrupted, resumed, refused; side by side and one after another; on the user's own files."""
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -16,9 +17,12 @@ import torch
 
 import coppice
 from coppice.cli import main
+from coppice.data import load as load_data
 from coppice.experiments import batch, record
 from coppice.experiments.folder import Folder
 from coppice.experiments.recipe import load
+from coppice.experiments.run import run
+from coppice.parts import storage
 from coppice.parts.blueprint import load_model
 
 pytestmark = pytest.mark.usefixtures("no_stopwatch")
@@ -180,6 +184,24 @@ def test_a_folder_with_a_run_is_not_written_over(
     assert main([*RUN, "--out", str(tmp_path)]) == 2
 
 
+@pytest.mark.parametrize("name", ["learner.safetensors", "unfinished.safetensors"])
+@pytest.mark.parametrize("resume", [[], ["--resume"]], ids=["anew", "resumed"])
+def test_a_learner_of_the_users_is_not_deleted(
+    name: str, resume: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learner = tmp_path / "0" / name
+    learner.parent.mkdir()
+    learner.write_bytes(b"all that I know")
+    assert main([*RUN, *resume, "--out", str(tmp_path)]) == 2
+    assert (
+        "0 holds a learner and no run, which would delete it: choose another --out."
+        in capsys.readouterr().err
+    )
+    assert learner.read_bytes() == b"all that I know"
+    Folder(learner.parent).clear()
+    assert not learner.exists()
+
+
 def test_a_fault_that_is_not_in_the_input_is_code_1_and_one_that_is_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +258,22 @@ def test_a_process_that_dies_is_an_outcome_like_others(tmp_path: Path) -> None:
     ours.close()
     assert isinstance(outcome, batch.Outcome)
     assert "killed by signal 9 (out of memory?)" in (outcome.error or "")
+
+
+def test_a_process_that_dies_in_the_midst_of_a_message_is_too(tmp_path: Path) -> None:
+    class Dead:
+        exitcode = -15
+
+        def join(self) -> None: ...
+
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    os.write(theirs.fileno(), (100).to_bytes(4, "big") + b"a tenth of")  # a message begins with its length
+    theirs.close()
+    dead: Any = Dead()
+    outcome = batch._receive(ours, batch.Job(load("bdnn-digits"), "", 0, tmp_path), dead)
+    ours.close()
+    assert isinstance(outcome, batch.Outcome)
+    assert "killed by signal 15" in (outcome.error or "")
 
 
 def test_the_number_of_threads_is_put_back() -> None:
@@ -314,3 +352,47 @@ def test_a_run_is_not_resumed_on_a_file_that_changed(
     again = ["run", "bdnn-digits", *(f"--set={s}" for s in settings), "--resume", "--out", str(tmp_path)]
     assert main(again) == 2
     assert "other settings (sha256.mine.csv)" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_joined_by_others_on_a_file_that_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = csv_file(tmp_path / "mine.csv", "text")
+    again = ["run", "bdnn-digits", *(f"--set={s}" for s in [*SETTINGS, *OWN, f"data.path={file}"])]
+    again += ["--out", str(tmp_path)]
+    assert main(again) == 0
+    before = fingerprints(tmp_path)
+    assert main([*again, "--resume"]) == 0
+    content = file.read_text()
+    file.write_text(content + "1,2,3,up\n")
+    capsys.readouterr()
+    assert main([*again, "--resume"]) == 2
+    assert "record.json was made with other settings (sha256.mine.csv)" in capsys.readouterr().err
+    file.unlink()  # a run that is finished needs no file
+    assert main([*again, "--resume"]) == 0
+    assert fingerprints(tmp_path) == before
+
+
+def test_data_given_by_the_caller_are_compared_as_well(tmp_path: Path) -> None:
+    recipe, folder = load("bdnn-digits", SETTINGS), Folder(tmp_path)
+    splits = load_data(recipe.data, 0)
+    finished = run(recipe, 0, folder, splits=splits)
+    assert run(recipe, 0, folder, splits=splits, resume=True) == finished
+    others = dataclasses.replace(splits, provenance={**splits.provenance, "sha256": {"mine": "0f" * 32}})
+    with pytest.raises(ValueError, match=r"made with other settings \(sha256\."):
+        run(recipe, 0, folder, splits=others, resume=True)
+
+
+@pytest.mark.parametrize(("key", "value"), [("device", "cuda"), ("threads", 3)])
+def test_a_run_is_not_resumed_where_it_would_come_to_other_bits(key: str, value: Any, tmp_path: Path) -> None:
+    checkpoint = half_done(tmp_path)
+    stored = storage.read(checkpoint)
+    assert stored["identity"][key] in ("cpu", 1)
+    storage.write(checkpoint, {**stored, "identity": {**stored["identity"], key: value}})
+    job = batch.Job(load("bdnn-digits", SETTINGS), "", 0, tmp_path / "0")
+    (refused,) = batch.run_all([job], resume=True)
+    assert f"other settings ({key})" in (refused.error or "")
+    del stored["identity"][key]  # as before it was kept
+    storage.write(checkpoint, stored)
+    (outcome,) = batch.run_all([job], resume=True)
+    assert outcome.error is None

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from coppice.contract import Progress
-from coppice.experiments.folder import Folder
+from coppice.experiments.folder import Folder, refuse_used
 from coppice.experiments.recipe import Recipe, StreamRecipe
 from coppice.experiments.run import run
 
@@ -71,14 +71,8 @@ def plan(recipe: Recipe | StreamRecipe, seeds: Sequence[int], out: Path) -> list
 
 
 def refuse_used_folders(jobs: Sequence[Job]) -> None:
-    """Raise FileExistsError when a folder already holds a run, before anything is begun."""
-    used = [job.folder for job in jobs if Folder(job.folder).finished or Folder(job.folder).begun]
-    if used:
-        more = f" (and {len(used) - 1} more)" if len(used) > 1 else ""
-        raise FileExistsError(
-            f"{used[0]}{more} already holds a run: add --resume to go on with it (finished seeds are kept as they are), "
-            "or choose another --out."
-        )
+    """Raise FileExistsError when the folder of a job holds a run or a learner, before anything is begun."""
+    refuse_used([Folder(job.folder) for job in jobs])
 
 
 def run_all(
@@ -165,7 +159,7 @@ def _receive(pipe: Connection, job: Job, child: SpawnProcess) -> Progress | Outc
     try:
         message: Progress | Outcome = pipe.recv()
         return message
-    except EOFError:
+    except (EOFError, OSError):  # OSError: it died in the middle of a message
         child.join()
         code = child.exitcode or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"

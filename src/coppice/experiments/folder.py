@@ -1,7 +1,7 @@
 """The folder of one run: its record, its checkpoint, the path of sizes. Everything is written whole or not at all."""
 
 import shutil
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from coppice.parts import storage
 
 class Folder:
     """`record.json` when finished, `checkpoint.safetensors` until then, `model.safetensors`, `path/`;
-    of a stream of tasks `learner.safetensors` in place of the model.
+    of a stream of tasks `learner.safetensors` in place of the model, and `unfinished.safetensors` while that is taught
+    more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -20,6 +21,7 @@ class Folder:
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
         self.learner = path / "learner.safetensors"
+        self.unfinished = path / "unfinished.safetensors"
         self.shelf = DiskShelf(path / "path")
 
     @property
@@ -30,6 +32,11 @@ class Folder:
     def begun(self) -> bool:
         return self.checkpoint.is_file()
 
+    @property
+    def used(self) -> bool:
+        """Whether there is what a new run would destroy: a run, or a learner, taught or half taught."""
+        return self.finished or self.begun or self.learner.is_file() or self.unfinished.is_file()
+
     def save(self, identity: dict[str, Any], state: dict[str, Any]) -> None:
         """Keep the state of a run, together with what it is a run of."""
         storage.write(self.checkpoint, {"identity": identity, "state": state})
@@ -39,13 +46,17 @@ class Folder:
         stored = storage.read(self.checkpoint)
         if not isinstance(stored, dict) or "identity" not in stored:
             raise ValueError(f"{self.checkpoint} is not the checkpoint of a run.")
-        self._refuse_other(self.checkpoint, stored["identity"], identity)
+        # what an earlier version did not keep yet is not compared
+        self._refuse_other(self.checkpoint, {**identity, **stored["identity"]}, identity)
         return dict(stored["state"])
 
     def result(self, identity: dict[str, Any]) -> dict[str, Any]:
-        """The record of the finished run. Raises ValueError when it is of another recipe or seed, or damaged."""
+        """The record of the finished run. Raises ValueError when it is of another recipe or seed, or of other data where
+        `identity` holds their sha256; or damaged.
+        """
         finished = record.read(self.record)
-        self._refuse_other(self.record, {key: finished.get(key) for key in identity}, identity)
+        theirs = {**finished, "sha256": finished["data"].get("sha256")}
+        self._refuse_other(self.record, {key: theirs.get(key) for key in identity}, identity)
         return finished
 
     def finish(self, finished: dict[str, Any]) -> None:
@@ -79,9 +90,25 @@ class Folder:
 
     def clear(self) -> None:
         """Remove what an earlier run left here."""
-        for file in (self.record, self.checkpoint, self.model, self.learner):
+        for file in (self.record, self.checkpoint, self.model, self.learner, self.unfinished):
             file.unlink(missing_ok=True)
         shutil.rmtree(self.path / "path", ignore_errors=True)
+
+
+def refuse_used(folders: Sequence[Folder]) -> None:
+    """Raise FileExistsError when one of them holds a run or a learner, which another run would destroy."""
+    used = [folder for folder in folders if folder.used]
+    if not used:
+        return
+    first, more = used[0], f" (and {len(used) - 1} more)" if len(used) > 1 else ""
+    if not first.finished and not first.begun:
+        raise FileExistsError(
+            f"{first.path}{more} holds a learner and no run, which would delete it: choose another --out."
+        )
+    raise FileExistsError(
+        f"{first.path}{more} already holds a run: add --resume to go on with it (finished seeds are kept as they are), "
+        "or choose another --out."
+    )
 
 
 class DiskShelf(MutableMapping[int, dict[str, Any]]):

@@ -1,16 +1,18 @@
 """Run a recipe: data, model, training and method put together, stored as it goes, judged once on the test set."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coppice.contract import Method, Process, Progress, Task
-from coppice.data import Split, Splits, load
+from coppice.data import Data, Series, Split, Splits, load
 from coppice.experiments import forecasts, record
-from coppice.experiments.folder import Folder
+from coppice.experiments.folder import Folder, refuse_used
 from coppice.experiments.loop import Fitting, Training, per_sample_score, retrain
 from coppice.experiments.recipe import Recipe, StreamRecipe
 from coppice.experiments.run_stream import Work, on_stream
@@ -37,25 +39,22 @@ def run(
 ) -> dict[str, Any]:
     """One recipe (without a sweep) with one seed; returns the record, which then stands in the folder.
 
-    With `resume`, a finished run is returned as it is and a begun one goes on, to the same bits. Without, a folder
-    that holds a run is refused.
+    With `resume`, a finished run is returned as it is and a begun one goes on, to the same bits: so on the same kind of
+    device, with as many threads. Without, a folder that holds a run is refused; one with a learner and no run always is.
     """
     identity = record.identity(recipe, seed)
     if folder.finished and resume:
-        return folder.result(identity)
-    if (folder.finished or folder.begun) and not resume:
-        raise FileExistsError(
-            f"{folder.path} already holds a run: add --resume to go on with it (finished seeds are kept as they are), "
-            "or choose another --out."
-        )
+        return folder.result({**identity, **_digest(recipe, splits)})
+    if not (folder.begun and resume):
+        refuse_used([folder])
     place = torch.device(device)
     if isinstance(recipe, StreamRecipe):
         work = on_stream(recipe, seed, place, folder)
     else:
         work = _on_splits(recipe, seed, place, folder, splits)
     process = work.process
-    # a file of the user's may have changed since the run was begun
-    identity |= {"sha256": work.sha256}
+    # a file of the user's may have changed since the run was begun; another device or number of threads, other bits
+    identity |= {"sha256": work.sha256, "device": place.type, "threads": torch.get_num_threads()}
     if folder.begun:
         process.load_state_dict(folder.load(identity))
     else:
@@ -67,6 +66,18 @@ def run(
         watch(process.progress())
     folder.finish(work.finish())
     return record.read(folder.record)
+
+
+def _digest(recipe: Recipe | StreamRecipe, given: Splits | None) -> dict[str, Any]:
+    """The "sha256" of the data where it is had without reading them: if they are given, or a file of the user's."""
+    if given is not None:
+        return {"sha256": given.provenance.get("sha256")}
+    data = recipe.data
+    own = data.path if isinstance(data, Data) else data.csv if isinstance(data, Series) else None
+    if own is None or not (file := Path(own).expanduser()).is_file():
+        return {}
+    with file.open("rb") as content:
+        return {"sha256": {file.name: hashlib.file_digest(content, "sha256").hexdigest()}}
 
 
 def _on_splits(recipe: Recipe, seed: int, device: torch.device, folder: Folder, given: Splits | None) -> Work:
