@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from coppice.cli import compacting, main, running, terminal
 from coppice.data import fetch
 from coppice.data.data_sets import TASK_SETS
 from coppice.data.streams import STREAMS
-from coppice.experiments import record
+from coppice.experiments import batch, record
 from coppice.experiments.folder import Folder
 from coppice.parts import cost
 from coppice.parts.blueprint import load_model, save_model
@@ -105,7 +106,7 @@ def test_help_names_all_commands_and_version_is_one_line(capsys: Captured) -> No
         (["run", "forecast", "--set", "method.final_sparsity=1.0"], "final_sparsity is 1.0"),
         (["run", "forecast", "--set", "training.epochs=0"], "epochs is 0"),
         (["compact", "nowhere.safetensors"], "no file nowhere.safetensors"),
-        (["data", "mnits"], "did you mean 'mnist'"),
+        (["data", "mnits"], "there is no data set 'mnits', did you mean 'mnist'?"),
     ],
 )
 def test_a_wrong_line_is_refused_in_one_line(
@@ -144,6 +145,22 @@ def test_an_interrupt_anywhere_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(running, "find_device", stop)
     assert main(["run", "bdnn-digits"]) == 130
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_who_stops_a_command_is_told_how_it_goes_on(
+    number: int, code: int, more: list[str], tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(batch, "run_all", lambda *_, **__: signal.raise_signal(number))
+    out = str(tmp_path / "my runs")
+    assert main(["run", "bdnn-digits", "--out", out, *more]) == code
+    shown = capsys.readouterr()
+    assert shown.err == (
+        f"stopped; what was reached is kept. Go on with:\n  coppice run bdnn-digits --out '{out}' --resume\n"
+    )
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # --- run, list, data, report ----------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """coppice list, coppice report, coppice data"""
 
-import difflib
 import re
 import sys
 from importlib import import_module
@@ -94,6 +93,7 @@ def data(
     from coppice import data as sets
     from coppice.cli import terminal
     from coppice.data.fetch import fetch
+    from coppice.experiments.tables import nearest
 
     if not names:
         lines = [(e.name, e.what, e.licence, sets.status(e.name), e.homepage) for e in sets.SETS.values()]
@@ -101,9 +101,7 @@ def data(
         return
     for name in names:
         if name not in sets.SETS:
-            near = difflib.get_close_matches(name, sets.SETS, n=1)
-            hint = f" did you mean '{near[0]}'?" if near else f" the sets are {', '.join(sets.SETS)}."
-            raise ValueError(f"there is no data set '{name}':{hint}")
+            raise ValueError(f"there is no data set '{name}'{nearest(name, sets.SETS)}")
     for name in names:
         if not sets.SETS[name].files:
             print(f"{name}: embedded in a package, nothing to fetch")

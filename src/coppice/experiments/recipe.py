@@ -14,7 +14,7 @@ from coppice.data.streams import STREAMS, Stream
 from coppice.experiments.choices import Choices, method_table
 from coppice.experiments.loop import Training
 from coppice.experiments.studies import StreamStudy, Study
-from coppice.experiments.tables import nearest, read, toml_value, validated, with_value, word
+from coppice.experiments.tables import nearest, read, short, toml_value, validated, with_value, word
 from coppice.methods import BDNNSP, TDMCL, Dense, SynapticPruning
 from coppice.methods.td_mcl_options import Schooling
 from coppice.models import Model, ModularPlan, Plan
@@ -39,7 +39,7 @@ class Written:
             tables = {k: v for k, v in self.tables.items() if k != "sweep"}
             for key, value in pairs:
                 tables = with_value(tables, key, value)
-            label = ",".join(f"{_short(key)}={word(value)}" for key, value in pairs)
+            label = ",".join(f"{short(key)}={word(value)}" for key, value in pairs)
             yield label, from_tables(self.name, tables)
 
 
@@ -158,12 +158,6 @@ def from_tables(name: str, tables: dict[str, Any]) -> Recipe | StreamRecipe:
     if recipe.sweep:
         list(recipe.cells())  # a wrong value fails now, not after hours
     return recipe
-
-
-def _short(key: str) -> str:
-    """What a swept key is called in a folder's name: batch of training.batch, but data of data.name."""
-    table, _, last = key.rpartition(".")
-    return table.rpartition(".")[2] if last == "name" else last
 
 
 def _data(table: Any) -> tuple[Data | Series | Stream, bool]:

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -90,6 +90,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f", did you mean '{match[0]}'?" if match else f" (there are: {', '.join(known)})."
+
+
+def refuse_unlisted(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ValueError unless `names`, the value of `what`, are at least one of the known, none of them twice."""
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{what} lists '{name}', which is none{nearest(name, known)}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"{what} is {names}, but must list at least one, none of them twice.")
+
+
+def short(key: str) -> str:
+    """What a dotted key is called in a label or a folder's name: batch of training.batch, but data of data.name."""
+    table, _, last = key.rpartition(".")
+    return table.rpartition(".")[2] if last == "name" else last
 
 
 def word(value: Any) -> str:

@@ -5,7 +5,6 @@ its mean absolute error on validation data and scored on the test set once. Vos 
 comparison lacks.
 """
 
-import difflib
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ from coppice.experiments.loop import Fitting, Training
 from coppice.experiments.saved import weighed
 from coppice.experiments.studies.parts import Part, Parts
 from coppice.experiments.studies.setting import Setting
+from coppice.experiments.tables import refuse_unlisted
 from coppice.methods.dense import Dense
 from coppice.methods.synaptic_pruning import PRESETS, SynapticPruning
 from coppice.models import MixedPatch, Patch, Plan, Recurrent
@@ -65,13 +65,7 @@ class Forecasting:
     passes: int = 20
 
     def __post_init__(self) -> None:
-        for name in self.methods:
-            if name not in METHODS:
-                near = difflib.get_close_matches(name, METHODS, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(METHODS)}."
-                raise ValueError(f"methods lists '{name}', which is none: {hint}")
-        if not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"methods is {self.methods}, but must list at least one, none of them twice.")
+        refuse_unlisted("methods", self.methods, METHODS)
         if self.passes < 1:
             raise ValueError(f"passes is {self.passes}, but must be at least 1.")
 
