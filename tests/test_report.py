@@ -17,6 +17,7 @@ def made_up(seed: int, test: float, hidden: int = 40) -> dict[str, Any]:
         "name": "tiny",
         "seed": seed,
         "task": "classification",
+        "data": {"sha256": {"a.csv": "11" * 32}},
         "recipe": {"model": {"name": "mlp", "hidden": [hidden], "channels": [9]}, "training": {"batch": 8}},
         "result": {
             "final": {"parameters": 1000 + seed, "bytes": 4000, "test": test},
@@ -70,6 +71,48 @@ def test_groups_are_named_by_what_sets_them_apart() -> None:
 def test_the_same_run_found_twice_counts_once() -> None:
     (group,) = report.grouped([made_up(0, 0.8), made_up(0, 0.8), made_up(1, 0.9)])
     assert [found["seed"] for found in group.records] == [0, 1]
+
+
+def run_again(record_: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The same run with other things about it."""
+    changed = {**record_, **changes}
+    return {**changed, "fingerprint": record.fingerprint(changed)}
+
+
+def test_a_seed_run_twice_is_refused_and_what_differs_is_named() -> None:
+    again = run_again(made_up(1, 0.9), versions={"torch": "9"}, threads=2)
+    again |= {"timing": {"latency": {"final": 1.0}}}
+    first = run_again(made_up(1, 0.9), versions={"torch": "8"}, threads=2)
+    with pytest.raises(
+        ValueError,
+        match=r"^tiny: there are two records of seed 1, which differ in versions: it was run again",
+    ):
+        report.grouped([first, made_up(0, 0.8), again])
+
+
+def test_runs_on_other_data_are_a_group_of_their_own() -> None:
+    changed = run_again(made_up(0, 0.7), data={"sha256": {"a.csv": "22" * 32}})
+    groups = report.grouped([made_up(0, 0.8), changed, made_up(1, 0.8)])
+    assert [(group.cell, len(group.records)) for group in groups] == [
+        ("sha256=11111111", 2),
+        ("sha256=22222222", 1),
+    ]
+    drawn = [
+        {**made_up(seed, 0.8), "task": "stream", "data": {"sha256": {"t": str(seed)}}} for seed in (0, 1)
+    ]
+    assert [len(group.records) for group in report.grouped(map(run_again, drawn))] == [2]  # drawn by the seed
+
+
+def test_a_part_of_parts_has_a_line_for_each() -> None:
+    study = made_up(0, 0.8)
+    widths = {"8": {"validation": 0.5, "error": 0.01}, "12": {"validation": 0.75, "error": 0.01}}
+    study["result"] = {"parts": {"widths": widths, "plain": {"validation": 0.25, "curves": {"5": {}}}}}
+    (group,) = report.grouped([study])
+    assert group.table().lines == [
+        ["widths 8", "0.5000", "0.0100"],
+        ["widths 12", "0.7500", "0.0100"],
+        ["plain", "0.2500", ""],
+    ]
 
 
 def test_a_study_has_a_line_for_each_part() -> None:

@@ -1,14 +1,16 @@
 """Records to tables: one line a run, and over the seeds the mean with its 95 % interval. Pure."""
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coppice.experiments import report_continual as continual
 from coppice.experiments import report_forecasting as forecasting
+from coppice.experiments.record import VOLATILE
 from coppice.experiments.statistics import mean
-from coppice.experiments.tables import word
+from coppice.experiments.tables import short, word
 
 Record = dict[str, Any]
 
@@ -96,20 +98,40 @@ def metric(record: Record) -> str:
 
 
 def grouped(records: Iterable[Record]) -> list[Group]:
-    """Records by recipe and settings, in order of appearance, the seeds of each in order.
+    """Records by recipe, settings and content of the data, in order of appearance, the seeds of each in order.
 
-    The same run found twice counts once: it would make the interval too narrow.
+    The same run found twice counts once: it would make the interval too narrow. Raises ValueError for a seed that was
+    run twice and did not come to the same.
     """
     recipes: dict[str, dict[str, list[Record]]] = {}
     for record in {record["fingerprint"]: record for record in records}.values():
-        settings = json.dumps(record["recipe"], sort_keys=True)
+        settings = json.dumps(_settings(record), sort_keys=True)
         recipes.setdefault(record["name"], {}).setdefault(settings, []).append(record)
     groups = []
     for name, cells in recipes.items():
-        labels = _labels([cell[0]["recipe"] for cell in cells.values()])
+        labels = _labels([_settings(cell[0]) for cell in cells.values()])
         for label, cell in zip(labels, cells.values(), strict=True):
             groups.append(Group(name, label, tuple(sorted(cell, key=lambda record: record["seed"]))))
+            _refuse_twice(groups[-1])
     return groups
+
+
+def _settings(record: Record) -> Record:
+    """The tables of the recipe, and how the digests of the data begin: a file may have changed from run to run."""
+    if record["task"] == "stream":  # drawn by the seed, and so is its digest
+        return dict(record["recipe"])
+    digests = record["data"].get("sha256", {})
+    return {**record["recipe"], "sha256": [digests[name][:8] for name in sorted(digests)]}
+
+
+def _refuse_twice(group: Group) -> None:
+    for one, other in itertools.pairwise(group.records):
+        if one["seed"] == other["seed"]:
+            differ = [key for key in one if key not in VOLATILE and one[key] != other.get(key)]
+            raise ValueError(
+                f"{group.title}: there are two records of seed {one['seed']}, which differ in {', '.join(differ)}: it was run "
+                "again, and would count twice; show them apart."
+            )
 
 
 def compared(groups: Iterable[Group]) -> list[Table]:
@@ -156,7 +178,7 @@ def _run_table(group: Group) -> Table:
 
 def _study_table(group: Group) -> Table:
     """One line for each part of the study, in its numbers the mean over the seeds."""
-    parts = [record["result"]["parts"] for record in group.records]
+    parts = [_one_level(record["result"]["parts"]) for record in group.records]
     # a part may be missing or stay without a number in some seeds, so the mean is over those that have it
     names = list(dict.fromkeys(name for part in parts for name in part))
     keys = list(
@@ -173,6 +195,15 @@ def _study_table(group: Group) -> Table:
     return Table(f"{group.title} (seeds {seeds})", ["part", *keys], lines)
 
 
+def _one_level(parts: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A part that holds nothing but parts of its own, such as one for each width, as those."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, part in parts.items():
+        inner = bool(part) and all(isinstance(value, dict) for value in part.values())
+        found |= {f"{name} {key}": value for key, value in part.items()} if inner else {name: part}
+    return found
+
+
 def _plain(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -187,13 +218,7 @@ def _labels(recipes: Sequence[dict[str, Any]]) -> list[str]:
     keys = dict.fromkeys(key for settings in flat for key in settings)
     # what only some have goes with a name that is told already: a PatchTST has no hidden neurons
     apart = [k for k in keys if len({json.dumps(f[k], sort_keys=True) for f in flat if k in f}) > 1]
-    return [",".join(f"{_short(key)}={word(f[key])}" for key in apart if key in f) for f in flat]
-
-
-def _short(key: str) -> str:
-    """The last word of a key; of a name, whose it is."""
-    table, _, last = key.rpartition(".")
-    return table.rpartition(".")[2] if last == "name" else last
+    return [",".join(f"{short(key)}={word(f[key])}" for key in apart if key in f) for f in flat]
 
 
 def _flat(tables: dict[str, Any], where: str = "") -> dict[str, Any]:
