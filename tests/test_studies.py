@@ -11,6 +11,7 @@ from coppice.experiments import recipe as recipes
 from coppice.experiments.folder import Folder
 from coppice.experiments.run import run
 from coppice.experiments.studies.alternatives import Alternatives, picked
+from coppice.experiments.studies.forecasting import Forecasting
 from coppice.experiments.studies.needed_width import NeededWidth, needed
 from coppice.experiments.studies.parts import Parts
 from coppice.experiments.studies.transfer import Transfer
@@ -144,12 +145,43 @@ def test_transfer_says_so_when_the_accuracy_is_out_of_reach(tmp_path: Path) -> N
         (NeededWidth, {"updates": 0}, "updates"),
         (Transfer, {"accuracy": 1.0}, "accuracy"),
         (Transfer, {"passes": (1,)}, "passes"),
-        (Transfer, {"limit": 0}, "limit"),
+        (Transfer, {"limit": 0}, "limit is 0, but must be at least 1"),
+        (Transfer, {"first": -1}, "first is -1, but must be at least 1"),
+        (Transfer, {"widths": ()}, r"widths is \(\), but must list"),
+        (Transfer, {"widths": (100, 0)}, r"widths is \(100, 0\), but must list"),
+        (Transfer, {"new": (), "passes": ()}, r"new is \(\), but must list"),
+        (Transfer, {"passes": (1, 0)}, r"passes is \(1, 0\), but must list"),
+        (Forecasting, {"methods": ()}, r"methods is \(\), but must list"),
+        (Forecasting, {"methods": ("dense", "dense")}, "none of them twice"),
+        (
+            Forecasting,
+            {"methods": ("dens",)},
+            "methods lists 'dens', which is none, did you mean 'dense'\\?$",
+        ),
     ],
 )
 def test_bad_values_are_refused_by_name(kind: Any, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         kind(**options)
+
+
+def test_alternatives_refuse_a_network_whose_widths_are_not_all_hidden_ones(tmp_path: Path) -> None:
+    tables = {
+        "data": {"name": "digits", "train": 100, "validation": 100},
+        "model": {"name": "convnet", "channels": [4], "hidden": [8]},
+        "study": {"name": "alternatives"},
+    }
+    with pytest.raises(
+        ValueError, match=r"hidden widths alone, but model\.name is 'convnet': set it to \"mlp\""
+    ):
+        done(tables, tmp_path)
+
+
+@pytest.mark.parametrize("study", ["transfer", "needed_width"])
+def test_studies_of_the_online_rule_refuse_another(study: str, tmp_path: Path) -> None:
+    other = {**BACKPROP, "training": {"optimizer": "adam"}, "study": {"name": study}}
+    with pytest.raises(ValueError, match=rf"'{study}' trains by .*, but training\.optimizer is \"adam\""):
+        done(other, tmp_path)
 
 
 def test_transfer_refuses_too_few_samples(tmp_path: Path) -> None:

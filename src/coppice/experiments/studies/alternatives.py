@@ -38,7 +38,15 @@ class Alternatives:
                 raise ValueError(f"{name} is {values}, but must list at least one number above 0.")
 
     def start(self, setting: Setting) -> Parts:
-        """The search, then everything else; each trained with the learning rate falling to 0, best weights kept."""
+        """The search, then everything else; each trained with the learning rate falling to 0, best weights kept.
+
+        Raises ValueError for another model than an mlp: widths are those of its hidden layers.
+        """
+        if setting.recipe.model.name != "mlp":
+            raise ValueError(
+                f"the study 'alternatives' builds networks by their hidden widths alone, but model.name is "
+                f"'{setting.recipe.model.name}': set it to \"mlp\", or choose another study."
+            )
         study = _Study(self, setting)
         parts: dict[str, Part] = {"search": lambda done: study.search()}
         for epochs in self.grid_epochs:

@@ -27,6 +27,8 @@ class NeededWidth:
             raise ValueError(f"updates is {self.updates}, but must be at least 1.")
 
     def start(self, setting: Setting) -> Parts:
+        """One part, which trains all widths side by side. Raises ValueError for another rule than that of 2017."""
+        setting.refuse_other_rules("needed_width")
         return Parts({"widths": lambda done: self._trained(setting)}, setting.model())
 
     def _trained(self, setting: Setting) -> dict[str, Any]:

@@ -32,6 +32,14 @@ class Setting:
         """One input, [1, ...]."""
         return self.train.x[:1]
 
+    def refuse_other_rules(self, study: str) -> None:
+        """Raise ValueError unless the recipe trains by the rule of 2017, the only one that this study uses."""
+        if (chosen := self.recipe.training.optimizer) != "online_backprop":
+            raise ValueError(
+                f"the study '{study}' trains by the rule of 2017 alone, but training.optimizer is \"{chosen}\": set it to "
+                '"online_backprop", or choose another study.'
+            )
+
     def model(self, hidden: tuple[int, ...] | None = None) -> nn.Module:
         """The recipe's network, or one with other hidden widths, freshly seeded."""
         plan = self.recipe.model if hidden is None else dataclasses.replace(self.recipe.model, hidden=hidden)

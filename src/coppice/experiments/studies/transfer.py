@@ -48,10 +48,17 @@ class Transfer:
             raise ValueError(f"accuracy is {self.accuracy}, but must lie between 0 and 1.")
         if len(self.new) != len(self.passes):
             raise ValueError(f"new lists {len(self.new)} sample counts, but passes lists {len(self.passes)}.")
-        if min(self.first, self.limit, *self.new, *self.passes, *self.widths) < 1:
-            raise ValueError("first, limit, new, passes and widths must be at least 1.")
+        for name in ("first", "limit"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        for name in ("new", "passes", "widths"):
+            values = getattr(self, name)
+            if not values or min(values) < 1:
+                raise ValueError(f"{name} is {values}, but must list at least one number, each at least 1.")
 
     def start(self, setting: Setting) -> Parts:
+        """One part for each network. Raises ValueError for another rule than that of 2017, or too few samples."""
+        setting.refuse_other_rules("transfer")
         study = _Study(self, setting)
         parts: dict[str, Part] = {"un-pruned": lambda done: study.follow(study.learned(None, "total"))}
         for width in self.widths:
