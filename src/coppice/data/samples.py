@@ -21,7 +21,8 @@ class Samples(NamedTuple):
     x:       vectors [n, feature], sequences [n, length, channel], images [n, channel, height, width] or frames
              [n, step, channel, height, width]
     y:       the class of each, whole numbers or text, [n]
-    classes: names of the classes in the order of their numbers; None: the numbers, or the text itself
+    classes: names of the classes in the order of their numbers, which text then gets as well; None: the numbers, or
+             the text itself in alphabetical order
     columns: names of the features of vectors, if they have any
     """
 
@@ -134,16 +135,17 @@ def _classes(name: str, samples: Samples) -> tuple[NDArray[np.int64], tuple[str,
         raise ValueError(f"classes of task '{name}' are {', '.join(names)}: give each a name of its own.")
     if y.dtype.kind == "U":
         words, numbered = np.unique(y, return_inverse=True)
-        if names is not None and set(names) != set(words.tolist()):
+        names = tuple(words.tolist()) if names is None else names
+        if set(names) != set(words.tolist()):
             raise ValueError(
                 f"y of task '{name}' names the classes {', '.join(words.tolist())}, but classes are"
                 f" {', '.join(names)}: leave classes out."
             )
-        return numbered.astype(np.int64), tuple(words.tolist())
-    if y.dtype.kind not in REAL or (y.dtype.kind == "f" and not (np.isfinite(y) & (y == np.floor(y))).all()):
-        odd = "objects" if y.dtype.kind not in REAL else f"{y[~(y == np.floor(y))][0]}"
+        return np.array([names.index(word) for word in words], dtype=np.int64)[numbered], names
+    odd = y[~(np.isfinite(y) & (y == np.floor(y)))].tolist() if y.dtype.kind in REAL else ["objects"]
+    if odd:
         raise ValueError(
-            f"y of task '{name}' holds {odd}, but classes are whole numbers or text: quantities cannot be learned here."
+            f"y of task '{name}' holds {odd[0]}, but classes are whole numbers or text: quantities cannot be learned here."
         )
     return y.astype(np.int64), names
 
@@ -164,7 +166,7 @@ def _single(x: NDArray[Any]) -> NDArray[Any]:
 def _existing(path: Path) -> Path:
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}.")
+        raise FileNotFoundError(f"there is no file {path}: check the path.")
     if path.suffix.lower() not in (".npz", ".csv"):
         raise ValueError(f"'{path.name}' is neither an .npz nor a .csv file: write arrays with numpy.savez.")
     return path
