@@ -112,7 +112,7 @@ def test_the_first_classes_alone():
     ("options", "complaint"),
     [
         ({"classes": 11}, "classes is 11, but 'digits' has 10 classes"),
-        ({"train": 1300}, "training pool of 1348 samples: train = 1146 is the most"),
+        ({"train": 1300}, "the 1348 samples of the training pool: train = 1146 is the most"),
         ({"validation": 1348}, "lower validation to 1347"),
         ({"train": 9}, r"has no sample among the 9 drawn for training .*raise train"),
     ],

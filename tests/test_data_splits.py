@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from coppice.data.scaling import Scaling, fit
-from coppice.data.splits import counts, draw, hold_out, quotas
+from coppice.data.splits import counts, draw, hold_out, quotas, share, share_or_count
 
 strata = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(
     lambda kinds: np.array(kinds, dtype=np.int64)
@@ -80,13 +80,37 @@ def test_counts_by_hand():
     assert counts(100, 40, 10) == (40, 10)
     assert counts(100, 90, 10) == (90, 10)
     assert counts(3, None, 0.01) == (2, 1)  # a share is one sample at least
+    assert counts(100, np.int64(40), np.int64(10)) == (40, 10)  # numpy's whole numbers are no shares
+
+
+def test_shares_and_counts_are_told_apart() -> None:
+    share_or_count("validation", 0.5)
+    share_or_count("validation", np.int64(3))
+    for value, says in (
+        (1.0, "validation is 1.0, but it must be a share above 0 and below 1 or a count such as 300; 0.2"),
+        (float("nan"), "validation is nan, but it must be a share"),
+        (0, "validation is 0, but it must be a whole number, 1 or more"),
+        (True, "validation is True, but it must be a whole number"),
+        ("a", "validation is 'a', but it must be a whole number"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            share_or_count("validation", value)
+    with pytest.raises(
+        ValueError, match=r"test is 1, but it must be a share above 0 and below 1; 0.2 means 20 %"
+    ):
+        share("test", 1)
 
 
 @pytest.mark.parametrize(
     ("pool", "train", "validation", "way_out"),
     [
         (100, 91, 10, "train = 90 is the most"),
-        (100, 86, 0.15, r"validation = 0.15 \(15 samples\).*pool of 100 samples: train = 85 is the most"),
+        (
+            100,
+            86,
+            0.15,
+            r"validation = 0.15 \(15 samples\).*the 100 samples of the training pool: train = 85 is the most",
+        ),
         (100, None, 100, "lower validation to 99 samples or fewer"),
         (100, 1, 250, "lower validation to 99"),
         (1, None, 0.5, "two samples are the least"),

@@ -216,7 +216,7 @@ def tone(hertz: float, length: int) -> np.ndarray:
     return (12000 * np.sin(2 * np.pi * hertz * np.arange(length) / 8000)).astype(np.int16)
 
 
-def test_speech_is_split_by_speaker_in_either_form(folder: Path) -> None:
+def test_speech_is_split_by_speaker_in_either_form(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {
         f"recordings/{digit}_{speaker}_{k}.wav": sound(tone(300 * digit + 200, 2000 + 100 * j + k))
         for digit in range(10)
@@ -242,6 +242,10 @@ def test_speech_is_split_by_speaker_in_either_form(folder: Path) -> None:
     assert torch.equal(again.train.x, task.train.x)
     with pytest.raises(RuntimeError, match="has SHA-256"):
         speech.speech(speech.FILE, seed=0)
+    monkeypatch.setitem(SETS, "speech", replace(SETS["speech"], files=(anything(speech.FILE),)))
+    made = load_stream(Stream("pmi-real", tasks=("speech",), samples=6), 0).provenance
+    assert list(made["licence"]) == ["speech"]  # not those of sets that were not read
+    assert made["forms"] == {"speech": ["fsdd_recordings.tar.xz"]}
 
 
 def test_a_tone_is_loud_in_its_band_while_it_lasts() -> None:
@@ -341,11 +345,18 @@ def test_whoever_is_held_out_must_be_there_and_on_one_side() -> None:
     rest = {"seed": 0, "classes": ("p", "q"), "group": ""}
     task = split_by_person("t", x, y, who, test=("b",), judges=("c",), **rest)  # type: ignore[arg-type]
     assert [part.y.tolist() for part in (task.train, task.validation, task.test)] == [[0, 1], [1], [0]]
-    with pytest.raises(ValueError, match="no sample of person 'z'"):
+    with pytest.raises(
+        ValueError, match="no sample of person 'z' in 't': the data are not whole, replace them"
+    ):
         split_by_person("t", x, y, who, test=("z",), judges=("c",), **rest)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="'b' is both among the test persons and among the judges"):
+    with pytest.raises(
+        ValueError,
+        match="'b' is both among the test persons and among the judges of 't': name each person once",
+    ):
         split_by_person("t", x, y, who, test=("b",), judges=("b", "c"), **rest)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="class 'p' of 't' has no sample of a person who trains"):
+    with pytest.raises(
+        ValueError, match="class 'p' of 't' has no sample of a person who trains: let others judge"
+    ):
         split_by_person("t", x, y, who, test=("a",), judges=("b",), **rest)  # type: ignore[arg-type]
 
 

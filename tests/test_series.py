@@ -45,7 +45,7 @@ def tensors(got: Splits, *parts: str) -> list[torch.Tensor]:
             "name is 'sp50', but the nearest is 'sp500'; there are: co2, air-quality.* or set csv",
         ),
         ({"name": "zz"}, "name is 'zz', but there are: co2"),
-        ({"length": 0}, "length is 0, but it must be a whole number of rows, 1 or more"),
+        ({"length": 0}, "length is 0, but it must be a whole number, 1 or more"),
         ({"length": 7.0}, "length is 7.0"),
         ({"horizon": True}, "horizon is True"),
         ({"horizon": -1}, "horizon is -1"),
@@ -196,6 +196,11 @@ def test_a_csv_is_loaded_like_the_frame_it_holds(tmp_path: Path) -> None:
     assert list(record["sha256"]) == ["mine.csv"]
     fewer = from_frame(frame[frame["who"] == "A"], **options)
     assert same.provenance["sha256"] != fewer.provenance["sha256"]
+
+
+def test_whole_numbers_of_numpy_are_as_good() -> None:
+    got = from_frame(walks(), length=np.int64(5), horizon=np.int32(2), period=np.int64(3))
+    assert json.loads(json.dumps(got.provenance))["preparation"]["form"]["length"] == 5
 
 
 def test_a_csv_of_mixed_names_answers_to_each_of_them_later(tmp_path: Path) -> None:

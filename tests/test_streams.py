@@ -329,7 +329,10 @@ def test_choices_that_cannot_be_meant_are_refused(choices: dict[str, object], co
         ({"tasks": 7}, "tasks can be 1, 2, 4, 5, 10, 20, 25, 50"),
         ({"tasks": 11, "classes": 10}, "take 110 classes, but there are 100: tasks can be at most 10"),
         ({"size": 5}, "size is 5"),
-        ({"samples": 8}, r"samples = 8 and validation = 0.1 \(1 pictures\) .*samples = 7 is the most"),
+        (
+            {"samples": 8},
+            r"samples = 8 and validation = 0.1 \(1 samples\) .* 8 samples of the class '\w+': samples = 7 is",
+        ),
         ({"validation": 8}, "lower validation"),
     ],
 )

@@ -16,7 +16,7 @@ from coppice.data.scaling import Scaling, fit
 from coppice.data.series import Series, load_series
 from coppice.data.series_files import TextFile
 from coppice.data.series_sets import SERIES
-from coppice.data.splits import Source, Split, Splits, counts, draw
+from coppice.data.splits import Source, Split, Splits, counts, draw, share, share_or_count, whole_number
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,11 @@ class Data:
         tasks = ("auto", "classification", "regression")
         if self.task not in tasks:
             raise ValueError(f"task is '{self.task}', but it must be one of {', '.join(tasks)}.")
-        _check_count("train", self.train, least=1)
-        _check_count("classes", self.classes, least=2)
-        if isinstance(self.validation, float):
-            _check_share("validation", self.validation, " or a count such as 300")
-        else:
-            _check_count("validation", self.validation, least=1)
-        _check_share("test", self.test)
+        for option, least in (("train", 1), ("classes", 2)):
+            if getattr(self, option) is not None:
+                whole_number(option, getattr(self, option), least)
+        share_or_count("validation", self.validation)
+        share("test", self.test)
         self._check_path()
 
     def _check_path(self) -> None:
@@ -79,18 +77,6 @@ class Data:
                     f"{option} = {value!r} has no meaning for '{self.name}': it is read only with "
                     'name = "file"; leave it out.'
                 )
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise ValueError(f"{name} is {value!r}, but it must be a whole number, {least} or more.")
-
-
-def _check_share(name: str, value: Any, otherwise: str = "") -> None:
-    if isinstance(value, bool) or not isinstance(value, float) or not 0 < value < 1:
-        raise ValueError(
-            f"{name} is {value!r}, but it must be a share above 0 and below 1{otherwise}; 0.2 means 20 %."
-        )
 
 
 def load(data: Data | Series, seed: int) -> Splits:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from coppice.data.controllers import cart_pole, drive, pendulum, pump
 from coppice.data.extras import need
-from coppice.data.splits import TEST_SEED, Split
-from coppice.data.tasks import TaskData, cut, whole_number
+from coppice.data.splits import TEST_SEED, Split, whole_number
+from coppice.data.tasks import TaskData, cut
 
 NOISE = 0.3  # most of the actions of an episode that are drawn at random; each episode draws its own share
 STEPS = 120  # of an episode that are collected: later ones repeat the balance of a pole

@@ -12,6 +12,7 @@ from torch import Tensor
 from coppice.data.fetch import RemoteFile, fetch
 from coppice.data.forms import OneOf, members
 from coppice.data.pictures import Pictures
+from coppice.data.splits import whole_number
 from coppice.data.table_files import read_arrays
 
 SIDE = 34  # pixels of N-MNIST
@@ -55,8 +56,7 @@ def bin_events(
     columns = [_whole(name, values) for name, values in (("t", t), ("x", x), ("y", y), ("p", p))]
     if by not in ("time", "count"):
         raise ValueError(f"by is {by!r}, but events can be binned by 'time' or 'count'.")
-    if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
-        raise ValueError(f"frames is {frames!r}, but it must be a whole number, 1 or more.")
+    whole_number("frames", frames, least=1)
     times = columns[0]
     if not len(times) or any(len(column) != len(times) for column in columns):
         raise ValueError(
@@ -84,7 +84,7 @@ def decode(content: bytes, name: str) -> Events:
     """
     if len(content) % 5:
         raise ValueError(
-            f"{name} has {len(content)} bytes, but an event takes five: it is cut or another file."
+            f"{name} has {len(content)} bytes, but an event takes five: it is cut or another file, replace it."
         )
     raw = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64)
     t = ((raw[:, 2] & 0x7F) << 16) | (raw[:, 3] << 8) | raw[:, 4]
@@ -95,7 +95,7 @@ def decode(content: bytes, name: str) -> Events:
         raise ValueError(f"{name} has no event: replace it.")
     if max(events.x.max(), events.y.max()) >= SIDE or (np.diff(events.t) < 0).any():
         raise ValueError(
-            f"{name} has events beyond {SIDE} x {SIDE} pixels, or times that fall: it is another file."
+            f"{name} has events beyond {SIDE} x {SIDE} pixels, or times that fall: it is another file, replace it."
         )
     return events
 

@@ -30,17 +30,22 @@ def split_by_person(
     """
     twice = set(test) & set(judges)
     if twice:
-        raise ValueError(f"'{min(twice)}' is both among the test persons and among the judges of '{name}'.")
+        raise ValueError(
+            f"'{min(twice)}' is both among the test persons and among the judges of '{name}': name each person once."
+        )
     judge = judges[seed % len(judges)]
     for person in (*test, judge):
         if person not in who:
-            raise ValueError(f"There is no sample of person '{person}' in '{name}'.")
+            raise ValueError(
+                f"There is no sample of person '{person}' in '{name}': the data are not whole, replace them."
+            )
     held, judged = np.isin(who, test), who == judge
     learned = ~(held | judged)
     missing = np.flatnonzero(np.bincount(y[learned], minlength=len(classes)) == 0)
     if missing.size:
         raise ValueError(
-            f"The class '{classes[missing[0]]}' of '{name}' has no sample of a person who trains."
+            f"The class '{classes[missing[0]]}' of '{name}' has no sample of a person who trains: let others judge and be "
+            "tested, or replace the data, if they are not whole."
         )
 
     def part(mine: NDArray[np.bool_]) -> Split:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from coppice.data.scaling import Scaling
-from coppice.data.splits import Source, Split
-from coppice.data.tasks import TaskData
+from coppice.data.splits import Source, Split, counts
+from coppice.data.tasks import TaskData, even_shares
 
 
 class Pictures(NamedTuple):
@@ -43,8 +43,8 @@ def class_order(many: int, order: int | str | None, seed: int) -> NDArray[np.int
 def deal(many: int, tasks: int, classes: int | None) -> int:
     """Classes a task: `classes`, or else `many` shared out evenly. ValueError: they do not suffice, or not divide."""
     if classes is None:
-        if many % tasks or many // tasks < 2:
-            fits = [n for n in range(1, many // 2 + 1) if many % n == 0]
+        fits = even_shares(many)
+        if tasks not in fits:
             raise ValueError(
                 f"tasks is {tasks}, but {many} classes do not divide into as many equal tasks of two classes or more: "
                 f"tasks can be {', '.join(map(str, fits))}, or any number with `classes`, those of each task, given."
@@ -139,13 +139,6 @@ def _joined(arrays: list[NDArray[np.float32]]) -> Split:
 def _draw(
     name: str, many: int, samples: int | None, validation: float | int, seed: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    judged = validation if isinstance(validation, int) else max(1, round(validation * many))
-    learned = many - judged if samples is None else samples
-    if learned < 1 or judged + learned > many:
-        raise ValueError(
-            f"samples = {'all the rest' if samples is None else samples} and validation = {validation} ({judged} "
-            f"pictures) do not fit into the {many} training pictures of the class '{name}': "
-            + (f"samples = {many - judged} is the most." if judged < many else "lower validation.")
-        )
+    learned, judged = counts(many, samples, validation, option="samples", of=f"the class '{name}'")
     drawn = np.random.default_rng(seed).permutation(many)
     return drawn[:judged], drawn[judged : judged + learned]

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coppice.data.splits import TEST_SEED, Split
-from coppice.data.tasks import TaskData, cut, whole_number
+from coppice.data.splits import TEST_SEED, Split, whole_number
+from coppice.data.tasks import TaskData, cut
 
 Floats = NDArray[np.float64]
 

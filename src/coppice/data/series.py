@@ -11,7 +11,7 @@ from coppice.data.series_frame import Columns, Frame, Long, long_form, nearest, 
 from coppice.data.series_sets import SERIES, Choice
 from coppice.data.series_splits import Shares, windows
 from coppice.data.series_windows import TRANSFORMS, Form
-from coppice.data.splits import Splits
+from coppice.data.splits import Splits, share, whole_number
 
 OWN = ("missing", "time", "id")  # options that only a table of the user's needs
 
@@ -54,10 +54,9 @@ class Series:
             )
         for option in ("length", "horizon", "period"):
             value = getattr(self, option)
-            if value is None and option == "period":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{option} is {value!r}, but it must be a whole number of rows, 1 or more.")
+            if value is not None or option != "period":
+                whole_number(option, value, least=1)
+                object.__setattr__(self, option, int(value))  # numpy's would be no JSON in the provenance
         for option, allowed in (
             ("transform", ("auto", *TRANSFORMS)),
             ("aggregate", ("day", "hour")),
@@ -68,11 +67,7 @@ class Series:
                     f"{option} is {getattr(self, option)!r}, but it must be one of {', '.join(allowed)}."
                 )
         for option in ("validation", "test"):
-            value = getattr(self, option)
-            if isinstance(value, bool) or not isinstance(value, float) or not 0 < value < 1:
-                raise ValueError(
-                    f"{option} is {value!r}, but it must be a share above 0 and below 1; 0.2 means 20 %."
-                )
+            share(option, getattr(self, option))
         if self.validation + self.test >= 1:
             raise ValueError(
                 f"validation = {self.validation} and test = {self.test} leave no rows to train on: together they "

@@ -64,6 +64,28 @@ class Source:
     provenance: dict[str, Any]
 
 
+def whole_number(name: str, value: Any, least: int) -> None:
+    """ValueError unless `value` is a whole number, `least` or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} is {value!r}, but it must be a whole number, {least} or more.")
+
+
+def share(name: str, value: Any, otherwise: str = "") -> None:
+    """ValueError unless `value` is a float above 0 and below 1; `otherwise` says what else it could be."""
+    if not isinstance(value, float) or not 0 < value < 1:
+        raise ValueError(
+            f"{name} is {value!r}, but it must be a share above 0 and below 1{otherwise}; 0.2 means 20 %."
+        )
+
+
+def share_or_count(name: str, value: Any) -> None:
+    """ValueError unless `value` is a float above 0 and below 1, or a whole number, 1 or more."""
+    if isinstance(value, float):
+        share(name, value, " or a count such as 300")
+    else:
+        whole_number(name, value, least=1)
+
+
 def quotas(sizes: Sequence[int], count: int) -> list[int]:
     """How many of `count` each class gives, in proportion to its size: exact total, within one of its share.
 
@@ -105,22 +127,30 @@ def hold_out(strata: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64]
     return np.sort(test), np.sort(pool)
 
 
-def counts(pool: int, train: int | None, validation: float | int) -> tuple[int, int]:
+def counts(
+    pool: int,
+    train: int | None,
+    validation: float | int,
+    *,
+    option: str = "train",
+    of: str = "the training pool",
+) -> tuple[int, int]:
     """Numbers of (training, validation) samples out of `pool`; ValueError when the pool is too small.
 
-    A float `validation` is a share of the pool (at least one sample), an int is a count.
+    A float `validation` is a share of the pool (at least one sample), an int is a count. In the message `option` names
+    `train`, and `of` whose the samples are.
     """
-    judged = validation if isinstance(validation, int) else max(1, round(validation * pool))
-    learned = pool - judged if train is None else train
+    judged = max(1, round(validation * pool)) if isinstance(validation, float) else int(validation)
+    learned = pool - judged if train is None else int(train)
     if learned < 1 or learned + judged > pool:
         if pool < 2:
             bound = "two samples are the least"
         elif judged < pool:
-            bound = f"train = {pool - judged} is the most"
+            bound = f"{option} = {pool - judged} is the most"
         else:
             bound = f"lower validation to {pool - 1} samples or fewer"
         raise ValueError(
-            f"train = {'all the rest' if train is None else train} and validation = {validation} "
-            f"({judged} samples) do not fit into the training pool of {pool} samples: {bound}."
+            f"{option} = {'all the rest' if train is None else train} and validation = {validation} "
+            f"({judged} samples) do not fit into the {pool} samples of {of}: {bound}."
         )
     return learned, judged

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from coppice.data.data_sets import SETS
+from coppice.data.splits import share_or_count, whole_number
 from coppice.data.stream_sets import STREAMS, StreamSet
-from coppice.data.tasks import TaskData, whole_number
+from coppice.data.tasks import TaskData
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Stream:
     | classes | classes a task |
     | order | which classes come first: "natural", or the seed that draws it; None: drawn by the seed of the run |
     | size | height and width of a picture in pixels, by the mean over squares of pixels |
-    | samples | training samples of each class; None: all that validation leaves |
+    | samples | training samples of each class; None: as many as the stream has by default, or all that validation leaves |
     | validation | a share (float) or a count (int) of each class's training samples, held out before `samples` |
     | frames | of events: how many a recording is binned into; a spiking network needs as many as it has time steps |
     | bins | of events: frames share the "time" or the "count" of events evenly |
@@ -64,12 +65,8 @@ class Stream:
             raise ValueError(f"binary is {self.binary!r}, but it must be true or false.")
         if self.order is not None and self.order != "natural":
             whole_number("order", self.order, least=0)
-        if isinstance(self.validation, float) and not 0 < self.validation < 1:
-            raise ValueError(
-                f"validation is {self.validation!r}, but it must be a share above 0 and below 1, or a count."
-            )
-        if self.validation is not None and not isinstance(self.validation, float):
-            whole_number("validation", self.validation, least=1)
+        if self.validation is not None:
+            share_or_count("validation", self.validation)
 
     def _check_tasks(self, kind: StreamSet) -> None:
         if self.tasks is None:
@@ -116,6 +113,7 @@ class Streamed(NamedTuple):
 def load_stream(stream: Stream, seed: int) -> Streamed:
     """Read the data and make the tasks; the test samples are the same for every seed.
 
+    (permuted-mnist: up to the order of their pixels, which the stream's `order` can fix.)
     Training and validation samples are drawn by `seed`, and so is the order of the classes unless the stream gives
     one. `provenance` holds the stream as settled, seed, sources, licences, checksums, classes and counts. ValueError:
     counts that the data cannot give. FileNotFoundError, RuntimeError: the data cannot be had.
@@ -124,12 +122,14 @@ def load_stream(stream: Stream, seed: int) -> Streamed:
     settled = stream.settled()
     choices = {key: getattr(settled, key) for key in STREAMS[stream.name].defaults}
     tasks, found = STREAMS[stream.name].make(choices, seed)
+    sources = STREAMS[stream.name].sources
+    chosen = [task.name for task in tasks if task.name in sources]  # where each task is a set of its own
     return Streamed(
         tasks,
         {
             "stream": {key: value for key, value in asdict(settled).items() if value is not None},
             "seed": int(seed),
-            "licence": {name: SETS[name].licence for name in STREAMS[stream.name].sources},
+            "licence": {name: SETS[name].licence for name in chosen or sources},
             **found,
             "tasks": [
                 {

@@ -1,14 +1,14 @@
 """Streams of tasks for continual learning, made of any (x, y): split by class, or with permuted pixels."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coppice.data.splits import Split, Splits, counts, draw
+from coppice.data.splits import Split, Splits, counts, draw, share_or_count, whole_number
 
 
 class TaskData(NamedTuple):
@@ -62,10 +62,15 @@ def cut(
     labels, y = np.unique(train.y.numpy(), return_inverse=True)
     strange = sorted(set(test.y.tolist()) - set(labels.tolist()))
     if strange:
-        raise ValueError(f"Class {strange[0]} is in the test samples of '{name}', but in no training sample.")
+        raise ValueError(
+            f"Class {strange[0]} is in the test samples of '{name}', but in no training sample: leave it out of the test, "
+            "or give training samples of it."
+        )
     names = tuple(str(label) for label in labels) if classes is None else tuple(classes)
     if len(names) != len(labels):
-        raise ValueError(f"{len(names)} names are given for the {len(labels)} classes of '{name}'.")
+        raise ValueError(
+            f"{len(names)} names are given for the {len(labels)} classes of '{name}': name each class that has samples."
+        )
     judged, learned = _validation(name, y.astype(np.int64), validation, seed, episodes)
     missing = np.flatnonzero(np.bincount(y[learned], minlength=len(names)) == 0)
     if missing.size:
@@ -88,7 +93,9 @@ def cut(
 def of_splits(name: str, splits: Splits, group: str = "") -> TaskData:
     """The task of a loaded data set (`coppice.data.load`), as it was split. ValueError: it has no classes."""
     if splits.task != "classification" or splits.classes is None:
-        raise ValueError(f"'{name}' is a {splits.task}, but a task of a stream must have classes.")
+        raise ValueError(
+            f"'{name}' is a {splits.task}, but a task of a stream must have classes: choose other data."
+        )
     return TaskData(name, splits.train, splits.validation, splits.test, splits.classes, group)
 
 
@@ -107,6 +114,11 @@ def fewer(task: TaskData, samples: int, seed: int = 0) -> TaskData:
     return task._replace(train=Split(task.train.x[kept], task.train.y[kept]))
 
 
+def even_shares(many: int) -> list[int]:
+    """Into how many tasks `many` classes divide, each with as many classes, two or more."""
+    return [tasks for tasks in range(1, many // 2 + 1) if many % tasks == 0]
+
+
 def split_by_class(whole: TaskData, tasks: int, order: int | None = None) -> list[TaskData]:
     """`tasks` tasks of equally many classes each, their samples as `whole` has divided them.
 
@@ -115,8 +127,8 @@ def split_by_class(whole: TaskData, tasks: int, order: int | None = None) -> lis
     """
     whole_number("tasks", tasks, least=1)
     many = len(whole.classes)
-    if many % tasks or many // tasks < 2:
-        fits = [n for n in range(1, many // 2 + 1) if many % n == 0]
+    fits = even_shares(many)
+    if tasks not in fits:
         raise ValueError(
             f"The {many} classes of '{whole.name}' do not divide into {tasks} equal tasks of two classes or more: "
             f"tasks can be {', '.join(map(str, fits)) or 'none'}."
@@ -159,27 +171,17 @@ def permuted(whole: TaskData, tasks: int, seed: int = 0) -> list[TaskData]:
     return stream
 
 
-def whole_number(name: str, value: Any, least: int) -> None:
-    """ValueError unless `value` is a whole number, `least` or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} is {value!r}, but it must be a whole number, {least} or more.")
-
-
 def _validation(
     name: str, y: NDArray[np.int64], validation: float | int, seed: int, episodes: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
-    if isinstance(validation, bool) or (isinstance(validation, float) and not 0 < validation < 1):
-        raise ValueError(
-            f"validation is {validation!r}, but it must be a share above 0 and below 1, or a count."
-        )
-    if not isinstance(validation, float):
-        whole_number("validation", validation, least=1)
+    share_or_count("validation", validation)
     if episodes is None:
         return draw(y, counts(len(y), None, validation)[1], rng)
     if episodes.shape != y.shape:
         raise ValueError(
-            f"episodes has shape {list(episodes.shape)}, but '{name}' has {len(y)} training samples."
+            f"episodes has shape {list(episodes.shape)}, but '{name}' has {len(y)} training samples: say of each which "
+            "episode it is of."
         )
     kinds = np.unique(episodes)
     judged, _ = draw(np.zeros(len(kinds), dtype=np.int64), counts(len(kinds), None, validation)[1], rng)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from coppice.data.samples import numbers, scaled
-from coppice.data.tasks import TaskData, whole_number
+from coppice.data.splits import whole_number
+from coppice.data.tasks import TaskData
 from coppice.learner.folder import LearnerFolder, fingerprint
 from coppice.learner.learned import Data, Learned, Lesson, Prediction
 from coppice.methods.td_mcl import LearningTask
