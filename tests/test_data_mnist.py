@@ -82,10 +82,13 @@ LABELS = np.arange(5)
     [
         (b"no gzip", "labels.gz is not a whole gzip file"),
         (idx(LABELS)[:-9], "labels.gz is not a whole gzip file"),
-        (gzip.compress(b"\0\0\x08", mtime=0), "holds 3 bytes, but its idx header alone takes 8"),
-        (idx(LABELS, kind=9), r"begins with 0x00000901, expected 0x00000801"),
+        (gzip.compress(b"\0\0\x08", mtime=0), "holds 3 bytes, but its idx header alone takes 8: replace it"),
+        (
+            idx(LABELS, kind=9),
+            r"begins with 0x00000901, expected 0x00000801 .* another kind of file, replace it",
+        ),
         (idx(LABELS, axes=3), r"begins with 0x00000803, expected 0x00000801"),
-        (idx(LABELS, cut=1), "promises 5 bytes, but 4 follow"),
+        (idx(LABELS, cut=1), "promises 5 bytes, but 4 follow: replace it"),
         (gzip.compress(gzip.decompress(idx(LABELS)) + b"!", mtime=0), "promises 5 bytes, but 6 follow"),
     ],
     ids=["no gzip", "cut gzip", "header cut", "kind", "axes", "too short", "too long"],
@@ -106,9 +109,9 @@ def test_idx_axes_are_big_endian(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "complaint"),
     [
-        (np.zeros((5, 28, 28)), np.arange(4), "has 5 images, but labels.gz has 4 labels"),
-        (np.zeros((5, 27, 28)), np.arange(5), "has images of 27 x 28, expected 28 x 28"),
-        (np.zeros((5, 28, 28)), np.arange(5) + 6, "has the label 10, but the digits are 0 to 9"),
+        (np.zeros((5, 28, 28)), np.arange(4), "has 5 images, but labels.gz has 4 labels: replace it"),
+        (np.zeros((5, 27, 28)), np.arange(5), "has images of 27 x 28, expected 28 x 28: replace it"),
+        (np.zeros((5, 28, 28)), np.arange(5) + 6, "has the label 10, but the digits are 0 to 9: replace it"),
     ],
 )
 def test_images_and_labels_must_fit(

@@ -62,7 +62,7 @@ def members(path: Path, wanted: Callable[[str], bool]) -> list[tuple[str, bytes]
         raise ValueError(f"'{path.name}' in '{path.parent}' is damaged ({broken}): replace it.") from broken
     if not found:
         raise ValueError(
-            f"'{path.name}' in '{path.parent}' has none of the files looked for: it is another archive."
+            f"'{path.name}' in '{path.parent}' has none of the files looked for: it is another archive, replace it."
         )
     return found
 

@@ -63,17 +63,19 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         raise ValueError(f"{path.name} is not a whole gzip file ({broken}): replace it.") from broken
     head = 4 + 4 * axes
     if len(content) < head:
-        raise ValueError(f"{path.name} holds {len(content)} bytes, but its idx header alone takes {head}.")
+        raise ValueError(
+            f"{path.name} holds {len(content)} bytes, but its idx header alone takes {head}: replace it."
+        )
     magic, expected = content[:4], bytes((0, 0, UNSIGNED_BYTE, axes))
     if magic != expected:
         raise ValueError(
             f"{path.name} begins with 0x{magic.hex()}, expected 0x{expected.hex()} "
-            f"(idx, unsigned bytes, axes: {axes}): it is another kind of file."
+            f"(idx, unsigned bytes, axes: {axes}): it is another kind of file, replace it."
         )
     shape = struct.unpack(f">{axes}I", content[4:head])
     if len(content) - head != math.prod(shape):
         raise ValueError(
-            f"{path.name} promises {' x '.join(map(str, shape))} bytes, but {len(content) - head} follow."
+            f"{path.name} promises {' x '.join(map(str, shape))} bytes, but {len(content) - head} follow: replace it."
         )
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
@@ -81,11 +83,15 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
 def _pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     x, y = read_idx(images, axes=3), read_idx(labels, axes=1)
     if len(x) != len(y):
-        raise ValueError(f"{images.name} has {len(x)} images, but {labels.name} has {len(y)} labels.")
+        raise ValueError(
+            f"{images.name} has {len(x)} images, but {labels.name} has {len(y)} labels: replace it."
+        )
     if x.shape[1:] != (28, 28):
-        raise ValueError(f"{images.name} has images of {x.shape[1]} x {x.shape[2]}, expected 28 x 28.")
+        raise ValueError(
+            f"{images.name} has images of {x.shape[1]} x {x.shape[2]}, expected 28 x 28: replace it."
+        )
     if y.max(initial=0) > 9:
-        raise ValueError(f"{labels.name} has the label {y.max()}, but the digits are 0 to 9.")
+        raise ValueError(f"{labels.name} has the label {y.max()}, but the digits are 0 to 9: replace it.")
     return x[:, None], y.astype(np.int64)
 
 

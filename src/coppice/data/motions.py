@@ -121,7 +121,7 @@ def read_pen(file: RemoteFile) -> tuple[Split, str]:
         raise ValueError(f"{path.name} is no table of whole numbers ({broken}): replace it.") from broken
     if rows.shape[1:] != (17,) or rows.min() < 0 or rows[:, :16].max() > 100 or rows[:, 16].max() > 9:
         raise ValueError(
-            f"{path.name} must have lines of 16 coordinates, 0 to 100, and a digit, but has others."
+            f"{path.name} must have lines of 16 coordinates, 0 to 100, and a digit, but has others: replace it."
         )
     digest = hashlib.sha256(rows.astype(np.uint8).tobytes()).hexdigest()
     check(file, digest)
@@ -167,5 +167,5 @@ def _steps(name: str, content: bytes) -> NDArray[np.uint8]:
             f"{name} is no table of three whole numbers a line ({broken}): replace it."
         ) from broken
     if not len(steps) or steps.min() < 0 or steps.max() > 63:
-        raise ValueError(f"{name} must have numbers from 0 to 63 only, but has others or none.")
+        raise ValueError(f"{name} must have numbers from 0 to 63 only, but has others or none: replace it.")
     return steps.astype(np.uint8)

@@ -66,7 +66,7 @@ def check_minutes(frame: Frame) -> None:
     expected = ("Date", "Time", *COLUMNS)
     if tuple(frame.columns) != expected:
         raise RuntimeError(
-            f"'{MINUTES.name}' has the columns {list(frame.columns)}, expected {list(expected)}."
+            f"'{MINUTES.name}' has the columns {list(frame.columns)}, expected {list(expected)}: {BY_HAND}."
         )
     first, last = (f"{frame['Date'].iloc[at]} {frame['Time'].iloc[at]}" for at in (0, -1))
     found = (len(frame), first, last, int(frame[COLUMNS[0]].isna().sum()))
