@@ -135,6 +135,27 @@ def test_links_are_grown_to_all_earlier_modules_and_kept_by_name() -> None:
     assert network.needed(2) == [1]
 
 
+def test_what_is_needed_is_found_in_one_pass_however_many_modules_read_each_other() -> None:
+    """Every module reads all earlier ones: paths double with each task."""
+    network = grown(*[(4,)] * 24, plan=ModularPlan(widths=(2,), steps=1))
+    asked = []
+    network.module = lambda task, find=network.module: asked.append(task) or find(task)  # type: ignore[method-assign]
+    assert network.needed(23) == [*range(23)]
+    assert len(asked) == 24
+    assert network.needed(23, known=range(20, 23)) == [*range(23)]
+    assert network.needed(23, links={1: [5]}, known=[5]) == [5]
+    assert network.needed(23, links={1: [5]}) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_module_grows_as_those_before_it() -> None:
+    network = grown(SHAPES["image"]).double()
+    network.grow("next", SHAPES["image"], classes=3)
+    assert network.eval()(torch.randn(2, *SHAPES["image"], dtype=torch.float64), 1).dtype == torch.float64
+    structure, x = network.structure(), torch.randn(2, *SHAPES["image"], dtype=torch.float64)
+    network.rebuild(structure)
+    assert network.eval()(x, 1).dtype == torch.float64
+
+
 def test_only_the_links_in_use_are_heard() -> None:
     shape = SHAPES["image"]
     network = lively(grown(shape, shape, shape))

@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from coppice.data.splits import Split
 from coppice.data.tasks import TaskData
 from coppice.methods.td_mcl import LearningTask, learn
 from coppice.methods.td_mcl_growth import fitting_width, predecessor, settled_size, surplus_kernels
-from coppice.methods.td_mcl_inhibition import Inhibition, heard, old_layers
+from coppice.methods.td_mcl_inhibition import Inhibition, feedback_by_layer, old_layers
 from coppice.methods.td_mcl_network import accuracy_of, loss_of, synapses
 from coppice.methods.td_mcl_options import EVOLUTIONS, TDMCL, WORTHS, Schooling
 from coppice.methods.td_mcl_wiring import Evolution
@@ -170,7 +171,7 @@ def test_old_kernels_die_in_the_order_of_the_measure_and_as_many_by_each(
     x, share = TASKS[2].train.x[:20], 0.3
     method = TDMCL(worth=measure, inhibit=share, cap=share, own_budget=1.0, expected_tasks=2)
     inhibition = Inhibition(method, network, 2)
-    fed = heard(network, 2, x, 7)
+    fed = feedback_by_layer(network, 2, x, 7)
     inhibition.condemn(x, 7, torch.Generator().manual_seed(5))
     chance = torch.Generator().manual_seed(5)
     for old in old_layers(network, 2):
@@ -241,7 +242,7 @@ def test_feedback_is_gathered_over_all_links_and_batches(two: ModularSNN) -> Non
     network.keep_links(2, {1: [0], 2: [0, 1]})
     network.eval()
     x = TASKS[2].train.x[:10]
-    found = heard(network, 2, x, batch=4)
+    found = feedback_by_layer(network, 2, x, batch=4)
     activity = network.activity(x, 2)
     assert network.module(1).wiring() == {1: [0], 2: [0]}
     last = {k: traces(activity[k].spikes[1].unflatten(0, (2, 10))) for k in range(3)}
@@ -259,7 +260,9 @@ def test_feedback_is_gathered_over_all_links_and_batches(two: ModularSNN) -> Non
             found[f"{k}.blocks.1.first.local"], feedback(layer.weight, rate, called).detach()
         )
     network.keep_links(2, {1: [0]})
-    assert set(heard(network, 2, x, batch=4)) == set()  # nobody reads what drives the last block of module 0
+    assert (
+        set(feedback_by_layer(network, 2, x, batch=4)) == set()
+    )  # nobody reads what drives the last block of module 0
 
 
 def test_tasks_of_other_shapes_and_residual_units_are_learned_alike() -> None:
@@ -272,7 +275,7 @@ def test_tasks_of_other_shapes_and_residual_units_are_learned_alike() -> None:
     summary = learn(network, vectors, TDMCL(**STRONG), Schooling(epochs=2))
     assert summary["inherited"] == {"from": "see", "blocks": []}
     assert summary["died_in_old"]["see"] > 0
-    fed = heard(network, 1, vectors.train.x, 30)
+    fed = feedback_by_layer(network, 1, vectors.train.x, 30)
     # the hidden layer of a residual unit drives what no link reads
     assert set(fed) == {f"0.blocks.{name}.local" for name in ("0.residual.0.1", "1.first", "1.residual.0.1")}
 
@@ -325,9 +328,35 @@ def test_a_state_of_another_task_or_method_is_refused(two: ModularSNN) -> None:
         LearningTask(TDMCL(), ModularSNN(PLAN), TASKS[1], SHORT),
         LearningTask(TDMCL(), ModularSNN(PLAN), TASKS[2], SHORT, seed=1),
         LearningTask(TDMCL(), ModularSNN(PLAN), TASKS[2], Schooling(epochs=5)),
+        LearningTask(TDMCL(), ModularSNN(replace(PLAN, steps=3)), TASKS[2], SHORT),
+        LearningTask(TDMCL(), ModularSNN(PLAN), task("meet", 3, samples=63), SHORT),
     ):
-        with pytest.raises(ValueError, match=r"the state is of another (method|task|seed|schooling)"):
+        with pytest.raises(
+            ValueError, match=r"the state is of another (method|task|seed|schooling|plan|samples)"
+        ):
             other.load_state_dict(state)
+
+
+def test_bringing_back_a_state_leaves_the_callers_chance_alone(two: ModularSNN) -> None:
+    process = LearningTask(TDMCL(**STRONG), copy.deepcopy(two), TASKS[2], SHORT)
+    process.advance()
+    state = process.state_dict()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    LearningTask(TDMCL(**STRONG), ModularSNN(PLAN), TASKS[2], SHORT).load_state_dict(state)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("widths", "refine"), [((1, 1), 0.4), ((2, 2), 0.1)])
+def test_refinement_leaves_each_layer_a_kernel(widths: tuple[int, ...], refine: float) -> None:
+    network = ModularSNN(replace(PLAN, widths=widths))
+    method = TDMCL(refine=refine, inhibit=0.0)
+    foreseen = settled_size(method, network.sketch(SHAPE, 3))
+    learn(network, TASKS[0], method, SHORT)
+    assert [int(local.layer.alive.sum()) for local in network.module(0).locals()] == [1] * len(
+        network.module(0).locals()
+    )
+    assert synapses(network) == foreseen
 
 
 def test_chance_comes_from_the_seed_alone() -> None:
@@ -582,6 +611,16 @@ def test_tasks_that_cannot_be_learned_are_refused() -> None:
     for wrong in (Split(x[:3], y[:3]), Split(x, y[:-1]), Split(x, y + 1), Split(x, y - 1)):
         with pytest.raises(ValueError, match="training samples and"):
             LearningTask(TDMCL(), ModularSNN(PLAN), TASKS[0]._replace(train=wrong), SHORT)
+    for wrong, words in (
+        (
+            TASKS[0]._replace(classes=("a", "b", "c", "never")),
+            "class 'never' of task 'see' has no training sample",
+        ),
+        (TASKS[0]._replace(validation=Split(x[:0], y[:0])), "task 'see' has no validation sample"),
+        (TASKS[0]._replace(train=Split(x.double(), y)), "'see' are torch.float64, but must be float32"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            LearningTask(TDMCL(), ModularSNN(PLAN), wrong, SHORT)
     broken = TASKS[0]._replace(train=Split(x.masked_fill(x == x[5, 1, 2, 3], float("nan")), y))
     with pytest.raises(ValueError, match="task 'see' are not finite"):
         learn(ModularSNN(PLAN), broken, TDMCL(), SHORT)

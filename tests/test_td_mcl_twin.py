@@ -195,10 +195,10 @@ def test_whose_survival_value_sinks_is_inhibited_and_dies_below_zero(
     values = {key: np.full(alive.shape, start) for key, alive in born.items()}
     survive, faded = Inhibition.survive, []
 
-    def watched(self: Inhibition, x: Tensor, batch: int, chance: torch.Generator, *when: int) -> int:
+    def watched(self: Inhibition, x: Tensor, batch: int, chance: torch.Generator, *when: int) -> None:
         found, room = worths(self, x), {old.key: left(self, old, born) for old in old_layers(network, 1)}
         before = {old.key: array(old.layer.alive) for old in old_layers(network, 1)}
-        killed = survive(self, x, batch, chance, *when)
+        survive(self, x, batch, chance, *when)
         for old in old_layers(network, 1):
             value = twin.survival(values[old.key], found[old.key], *when)
             sinking = before[old.key] & (value < start)
@@ -209,7 +209,6 @@ def test_whose_survival_value_sinks_is_inhibited_and_dies_below_zero(
             assert_allclose(old.layer.q, np.clip(1 - value / start, 0, 1) * chosen, rtol=1e-4, atol=1e-5)
             assert_array_equal(old.layer.alive, before[old.key] & ~(chosen & (value < 0)))
             faded.append(bool(((old.layer.q > 0) & (old.layer.q < 1)).any()))
-        return killed
 
     monkeypatch.setattr(Inhibition, "survive", watched)
     process = learned(network, 1, TDMCL(inhibition="survival", **{**BY_KERNELS, "cap": 0.5}))

@@ -82,7 +82,6 @@ class Lesson(NamedTuple):
                 raise ValueError(
                     f"task '{name}' is a TaskData, whose samples are taken as they are: leave scale out."
                 )
-            _check(name, data)
             return cls(data._replace(name=name), None, None)
         if not isinstance(data, tuple) or not 2 <= len(data) <= len(Samples._fields):
             raise ValueError(
@@ -92,18 +91,3 @@ class Lesson(NamedTuple):
         samples = Samples(*data)
         lesson, scaling = task_of(name, samples, scale=scale, seed=seed)
         return cls(lesson, scaling, None if samples.columns is None else tuple(samples.columns))
-
-
-def _check(name: str, data: TaskData) -> None:
-    """Raises ValueError where what is kept of a task could not be measured: the accuracy, or the mean of a class."""
-    found = set(data.train.y.tolist())
-    if missing := [one for number, one in enumerate(data.classes) if number not in found]:
-        raise ValueError(
-            f"class '{missing[0]}' of task '{name}' has no training sample: give some, or leave it out of classes and"
-            " number the others anew."
-        )
-    if not len(data.validation.y):
-        raise ValueError(
-            f"task '{name}' has no validation sample: cut some from the training samples, as `data.tasks.cut` does, or"
-            " give (x, y), of which a part is cut off."
-        )

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from coppice.contract import Progress
-from coppice.methods.td_mcl_growth import fitting_width, predecessor, surplus_kernels
+from coppice.methods.td_mcl_growth import fitting_width, predecessor, refined, surplus_kernels
 from coppice.methods.td_mcl_inhibition import ONSET, Inhibition, old_layers
 from coppice.methods.td_mcl_memory import Echo
 from coppice.methods.td_mcl_network import Learnable, Module, Network, accuracy_of, loss_of, synapses
@@ -72,6 +72,10 @@ class LearningTask:
         self.method, self.network, self.task, self.schooling = method, network, task, schooling
         self.seed = seed
         self.model = cast(nn.Module, network)
+        if not len(task.validation[1]):
+            raise ValueError(
+                f"task '{task.name}' has no validation sample: cut some from the training samples, as `data.tasks.cut` does."
+            )
         self.school = School(schooling, task, seed, len(network.names))
         self.epoch = 0
         self.curve: list[dict[str, Any]] = []
@@ -148,8 +152,9 @@ class LearningTask:
         """Each layer down to the density of the hour: who moved the loss least in this epoch dies."""
         method, now = self.method, self.epoch / self.schooling.epochs
         way = (now - method.refine_start) / (method.refine_end - method.refine_start)
-        sparsity = (1 - method.refine) * cubic(min(1.0, max(0.0, way)))
+        risen = cubic(min(1.0, max(0.0, way)))
         for local, mass in zip(self.module.locals(), masses, strict=True):
+            sparsity = refined(method, mass.numel()) * risen
             doomed = weakest({local.name: mass}, {local.name: local.layer.alive}, sparsity)
             local.layer.prune(doomed[local.name], self.school.optimizer)
 
@@ -192,8 +197,9 @@ class LearningTask:
             self._inhibition.ramp((self.epoch - first + share) / (self.schooling.epochs - first))
 
     def _inhibit(self) -> None:
-        epochs, done = self.schooling.epochs, self.epoch - 1
-        if self.method.inhibition == "survival" and self.number and done >= math.ceil(ONSET * epochs):
+        method, epochs, done = self.method, self.schooling.epochs, self.epoch - 1
+        surviving = method.inhibit and method.inhibition == "survival"
+        if surviving and self.number and done >= math.ceil(ONSET * epochs):
             self._inhibition.survive(*self._hearing(done), done, epochs)
 
     def _hearing(self, epoch: int) -> tuple[Tensor, int, torch.Generator]:
@@ -324,6 +330,7 @@ class LearningTask:
         return Progress(f"learning {self.task.name}", done, count_parameters(self.model), score)
 
     def summary(self) -> dict[str, Any]:
+        """What the task came to. training_flops: of the new module alone, without the passes through old ones."""
         if not self.curve:
             raise RuntimeError("the task has not begun: call advance() until it returns False.")
         evolution = self._evolution
@@ -366,7 +373,8 @@ class LearningTask:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; the network becomes the stored one, whatever it was.
 
-        Raises ValueError where the state is of another task, method, schooling or seed.
+        Raises ValueError where the state is of another task's name, of other numbers or shapes of samples, of another plan,
+        method, schooling or seed.
         """
         if state["of"] != (here := self._of()):
             other = [key for key in here if state["of"].get(key) != here[key]]
@@ -374,6 +382,7 @@ class LearningTask:
                 f"the state is of another {' and '.join(other)}: {[state['of'].get(key) for key in other]} there,"
                 f" {[here[key] for key in other]} here. Resume it as it began."
             )
+        chance = snapshot.random_state()  # the caller's, to be left as it is
         self.school.dismiss()
         self.school = School(self.schooling, self.task, self.seed, state["number"])
         self.epoch = state["epoch"]
@@ -383,6 +392,7 @@ class LearningTask:
         if 0 < self.epoch < self.schooling.epochs:
             self.school.employ(self.network, self.model, self.method)
         snapshot.restore(self.model, self.school.optimizer, state["now"])
+        snapshot.set_random_state(chance)
         self.curve, self.events = list(state["curve"]), dict(state["events"])
         self.meter = Meter(**state["meter"])
         self.evolution = self.inhibition = self.echo = None
@@ -394,6 +404,8 @@ class LearningTask:
     def _of(self) -> dict[str, Any]:
         return {
             "task": self.task.name,
+            "samples": list(self.task.train[0].shape),
+            "plan": repr(self.network.plan),
             "method": dataclasses.asdict(self.method),
             "schooling": dataclasses.asdict(self.schooling),
             "seed": self.seed,

@@ -79,12 +79,17 @@ def settled_size(method: TDMCL, sketch: Module) -> int:
     size = synapses(sketch)
     for local in sketch.locals():
         kernels = local.layer.own.numel()
-        size -= round((1 - method.refine) * kernels) * local.layer.taps
+        size -= round(refined(method, kernels) * kernels) * local.layer.taps
     for block, sources in sketch.wiring().items():
         sizes = sorted((sketch.synapses_from(block, earlier).numel() for earlier in sources), reverse=True)
         kept = {"all": len(sizes), "none": 0}.get(method.evolution, method.links)
         size -= sum(sizes[kept:])
     return size
+
+
+def refined(method: TDMCL, kernels: int) -> float:
+    """Share of a layer's kernels that refinement lets die; one stays."""
+    return min(1 - method.refine, 1 - 1 / kernels)
 
 
 def surplus_kernels(module: Module, surplus: int) -> list[Tensor]:
@@ -96,9 +101,9 @@ def surplus_kernels(module: Module, surplus: int) -> list[Tensor]:
     doomed = [torch.zeros_like(local.layer.alive) for local in locals_]
     candidates = []
     for number, local in enumerate(locals_):
-        worths = norm(local.layer.own, local.layer.alive)
+        worths = norm(local.layer.own, local.layer.alive).tolist()
         places = local.layer.alive.nonzero().tolist()
-        ranked = sorted((float(worths[o, i]), number, o, i) for o, i in places)
+        ranked = sorted((worths[o][i], number, o, i) for o, i in places)
         candidates += ranked[:-1]
     left = surplus
     for _, number, o, i in sorted(candidates):

@@ -83,14 +83,14 @@ class Inhibition:
         for old in self._layers():
             old.layer.q.copy_(progress * (old.layer.q > 0))
 
-    def survive(self, x: Tensor, batch: int, chance: torch.Generator, epoch: int, epochs: int) -> int:
-        """ "survival": one epoch's change of R; returns how many kernels died of it.
+    def survive(self, x: Tensor, batch: int, chance: torch.Generator, epoch: int, epochs: int) -> None:
+        """ "survival": one epoch's change of R.
 
         Of the kernels whose R sinks below its start, those with the lowest are inhibited by q = 1 - R / R_0 and die at
         R < 0, as far as the bounds allow; the others are spared.
         """
         slow = SLOW * epochs
-        start, killed = RHO * slow / 2, 0
+        start = RHO * slow / 2
         for old, worths in self._worths(x, batch, chance):
             layer = old.layer
             value = self.survival.get(old.key, torch.full_like(layer.own, start))
@@ -99,9 +99,8 @@ class Inhibition:
             chosen = condemned(value, layer.own, sinking, *self._left(old))
             value = torch.where(chosen, value, value.clamp_min(0))
             layer.q.copy_((1 - value / start).clamp(0, 1) * chosen)
-            killed += layer.prune(chosen & (value < 0))
+            layer.prune(chosen & (value < 0))
             self.survival[old.key] = value
-        return killed
 
     def settle(self) -> dict[int, int]:
         """The end of the task: what is condemned by rank dies, what survived is released. Kernels dead in this task, by module."""
@@ -117,7 +116,9 @@ class Inhibition:
     def _worths(self, x: Tensor, batch: int, chance: torch.Generator) -> Iterator[tuple[Old, Tensor]]:
         """The worth of each old kernel by the method's measure, [output, input]."""
         measure = self.method.worth
-        fed = heard(self.network, self.number, x, batch) if measure in ("gated", "feedback") else {}
+        fed = (
+            feedback_by_layer(self.network, self.number, x, batch) if measure in ("gated", "feedback") else {}
+        )
         for old in self._layers():
             own, alive = old.layer.own, old.layer.alive
             called = fed.get(old.key, torch.zeros_like(own))
@@ -143,7 +144,7 @@ class Inhibition:
 
 
 @torch.no_grad()
-def heard(network: Network, number: int, x: Tensor, batch: int) -> dict[str, Tensor]:
+def feedback_by_layer(network: Network, number: int, x: Tensor, batch: int) -> dict[str, Tensor]:
     """fb of each old layer that the task `number` needs, [output, input] by key, while it sees the samples `x`.
 
     Called are the channels which links of this and of the earlier modules at work read. The hidden layer of a residual

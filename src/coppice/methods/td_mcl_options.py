@@ -5,7 +5,6 @@ from typing import Literal
 
 EVOLUTIONS = ("overgrow", "logits", "paper", "all", "random", "none")
 WORTHS = ("gated", "own", "feedback", "magnitude", "random")
-SAMPLED = ("logits", "paper")  # of these, a wiring is drawn for each mini-batch
 
 
 @dataclass
@@ -127,7 +126,7 @@ class Schooling:
 
     def __post_init__(self) -> None:
         _whole("epochs", self.epochs, 1)
-        _whole("batch", self.batch, 2)  # the norm of a batch of one is nothing
+        _whole("batch", self.batch, 3)  # of 2, an odd count leaves a batch of one, whose norm is nothing
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate is {self.learning_rate}, but must be a finite number above 0.")
         if not 0 < self.momentum < 1:

@@ -33,6 +33,16 @@ class School:
                 f"task '{task.name}' has {len(x)} training samples and {len(y)} labels for {len(task.classes)} classes, but"
                 " needs 4 samples or more, as many labels, and these from 0 to the number of classes less 1."
             )
+        counts = torch.bincount(y, minlength=len(task.classes))
+        if not counts.all():  # its mean, by which tasks are told apart, would be none
+            raise ValueError(
+                f"class '{task.classes[int(counts.argmin())]}' of task '{task.name}' has no training sample: give some, or leave"
+                " it out of classes and number the others anew."
+            )
+        if x.dtype != torch.float32:
+            raise ValueError(
+                f"training samples of task '{task.name}' are {x.dtype}, but must be float32: x.float()."
+            )
         if not torch.isfinite(x).all():  # a neuron would take it for silence, and go on
             raise ValueError(
                 f"training samples of task '{task.name}' are not finite: drop such samples or fill the gaps."

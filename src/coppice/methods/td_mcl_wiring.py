@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from coppice.methods.td_mcl_network import Links, Network, loss_of
-from coppice.methods.td_mcl_options import SAMPLED, TDMCL
-from coppice.parts.wiring import Wiring
+from coppice.methods.td_mcl_options import TDMCL
+from coppice.parts.wiring import FORMS, Wiring
 
 
 class Evolution:
@@ -23,7 +23,7 @@ class Evolution:
         self.candidates = {block: list(sources) for block, sources in candidates.items()}
         self.rises: dict[int, dict[int, float]] = {}
         self.wirings: dict[int, Wiring] = {}
-        if method.evolution in SAMPLED:
+        if method.evolution in FORMS:
             self.wirings = {
                 block: Wiring(sources, method.links, method.gamma, method.evolution)
                 for block, sources in self.candidates.items()

@@ -47,7 +47,7 @@ class CompactUnit(nn.Module):
     @torch.no_grad()
     def take(self, unit: Unit, inputs: Tensor, outputs: Tensor) -> None:
         """Become this unit, of these channels."""
-        self.local.weight.copy_(weight_at_work(unit)[outputs][:, inputs])
+        self.local.weight.copy_(unit.local.at_work[outputs][:, inputs])
         self.norm.eps = unit.norm.eps
         for name in ("weight", "bias", "running_mean", "running_var"):
             getattr(self.norm, name).copy_(getattr(unit.norm, name)[outputs])
@@ -56,11 +56,6 @@ class CompactUnit(nn.Module):
         current = self.local(x[:, : self.local.in_channels])
         current = self.norm(current if linked is None else current.add_(linked))
         return F.relu(current) if self.neurons is None else cast(Tensor, self.neurons(current, still))
-
-
-def weight_at_work(unit: Unit) -> Tensor:
-    """Of its local synapses: (1 - q) W."""
-    return (1 - unit.local.inhibition) * unit.local.weight
 
 
 class CompactBlock(nn.Module):

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from coppice.models.modular_blocks import ModularPlan, planes
 from coppice.models.modular_module import Activity, Links, Spikes, TaskModule
 
+LINK_SCALE = 0.5  # of torch's initial weights: a newborn module hears itself first
+
 
 class ModularSNN(nn.Module):
     """Modules in the order in which they grew; only the youngest is ever in training mode.
@@ -32,9 +34,7 @@ class ModularSNN(nn.Module):
         self.names: list[str] = []
         self.grown = nn.ModuleList()
 
-    def grow(
-        self, name: str, shape: Sequence[int], classes: int, width: float = 1.0, link_scale: float = 0.5
-    ) -> TaskModule:
+    def grow(self, name: str, shape: Sequence[int], classes: int, width: float = 1.0) -> TaskModule:
         """Add a module for a task, with links to all earlier ones; weights from torch's generator.
 
         `shape`: of a sample; `width`: share of the full width. Raises ValueError for a name that is taken, fewer than
@@ -49,22 +49,27 @@ class ModularSNN(nn.Module):
                 f"task '{name}' has {shape[0]} frames a sample, but the network takes {self.plan.steps} time steps: bin the"
                 " events into as many frames, or set steps."
             )
-        module = self._module(self.plan.at(width), shape, classes, link_scale)
+        module = self._as_ours(self._module(self.plan.at(width), shape, classes))
         self.names.append(name)
-        self.grown.append(module.to(next((p.device for p in self.parameters()), torch.device("cpu"))))
+        self.grown.append(module)
         self.train(self.training)
         return module
 
     def sketch(self, shape: Sequence[int], classes: int, width: float = 1.0) -> TaskModule:
         """The module that `grow` would add, without memory for its weights: to count its synapses."""
         with torch.device("meta"):
-            return self._module(self.plan.at(width), shape, classes, 1.0)
+            return self._module(self.plan.at(width), shape, classes)
 
-    def _module(self, plan: ModularPlan, shape: Sequence[int], classes: int, link_scale: float) -> TaskModule:
+    def _module(self, plan: ModularPlan, shape: Sequence[int], classes: int) -> TaskModule:
         module = TaskModule(plan, shape, classes)
         for number in range(len(self.grown)):
-            module.link(number, self.module(number), link_scale)
+            module.link(number, self.module(number), LINK_SCALE)
         return module
+
+    def _as_ours(self, module: TaskModule) -> TaskModule:
+        """On the device of what grew before, and of its dtype."""
+        first = next(self.parameters(), None)
+        return module if first is None else module.to(first.device, first.dtype)
 
     def structure(self) -> list[dict[str, Any]]:
         """What grew, for JSON: name, shape, classes, widths and links of each module. See `rebuild`."""
@@ -81,13 +86,13 @@ class ModularSNN(nn.Module):
 
     def rebuild(self, structure: Sequence[Mapping[str, Any]]) -> None:
         """Become a network of this structure; the weights are any, to be loaded. What grew before is dropped."""
-        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        first = next(self.parameters(), torch.empty(0))
         self.names, self.grown = [], nn.ModuleList()
         for number, part in enumerate(structure):
             plan = replace(self.plan, widths=tuple(part["widths"]))
-            module = self._module(plan, tuple(part["shape"]), part["classes"], 1.0)
+            module = self._module(plan, tuple(part["shape"]), part["classes"])
             self.names.append(part["name"])
-            self.grown.append(module.to(device))
+            self.grown.append(module.to(first.device, first.dtype))
             self.keep_links(number, dict(part["links"]))
         self.train(self.training)
 
@@ -121,8 +126,11 @@ class ModularSNN(nn.Module):
         number = self.number(task)
         wiring = self.module(number).wiring() if links is None else links
         wanted = {module for modules in wiring.values() for module in modules}
-        for module in sorted(wanted - set(known), reverse=True):
-            wanted |= set(self.needed(module, known=known))
+        for earlier in range(
+            number - 1, -1, -1
+        ):  # who is read grew before its reader: one pass down finds all
+            if earlier in wanted and earlier not in known:
+                wanted.update(*self.module(earlier).wiring().values())
         return sorted(wanted)
 
     def forward(

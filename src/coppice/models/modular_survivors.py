@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coppice.models.modular_blocks import Unit
-from coppice.models.modular_compact import weight_at_work
 from coppice.models.modular_snn import ModularSNN
 
 
@@ -117,7 +116,7 @@ class Survivors:
 
     def _kernels(self, synapses: Unit | Tensor) -> Tensor:
         if id(synapses) not in self._living:
-            weight = synapses if isinstance(synapses, Tensor) else weight_at_work(synapses)
+            weight = synapses if isinstance(synapses, Tensor) else synapses.local.at_work
             alive = weight.detach() != 0
             self._living[id(synapses)] = (alive.flatten(2).any(2) if alive.dim() > 2 else alive).cpu()
         return self._living[id(synapses)]

@@ -11,7 +11,7 @@ from coppice.parts.masks import Masks
 class LocalConv(nn.Conv2d):
     """A convolution whose kernels feedback may inhibit, and which knows what each was worth to its own task.
 
-    inhibition: q in [0, 1] of each kernel, [output, input, 1, 1]; the weight at work is (1 - q) W
+    inhibition: q in [0, 1] of each kernel, [output, input, 1, 1]
     own:        mass of each kernel when its own task ended, [output, input]; of those that died later too
     """
 
@@ -25,7 +25,12 @@ class LocalConv(nn.Conv2d):
         self.register_buffer("own", torch.zeros(outputs, inputs))
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, (1 - self.inhibition) * self.weight, None)
+        return self._conv_forward(input, self.at_work, None)
+
+    @property
+    def at_work(self) -> Tensor:
+        """(1 - q) W, [output, input, *tap]."""
+        return (1 - self.inhibition) * self.weight
 
     @property
     def alive(self) -> Tensor:
