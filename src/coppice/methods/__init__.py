@@ -1,4 +1,4 @@
-"""One paper, one file. The catalogue names them for recipes and the command line."""
+"""One paper, one file, or files that share its name. The catalogue names them for recipes and the command line."""
 
 from collections.abc import Mapping
 from typing import Any
