@@ -180,7 +180,9 @@ def test_the_original_minutes_serve_as_well_and_partial_ends_are_left_out(
     got = load(Series("household-power", aggregate="hour"), 0)
     assert (got.provenance["period"], got.provenance["covariates"]) == (24, list(COLUMNS[1:]))
     frame.rename(columns={"Voltage": "Volts"}).to_csv(path, sep=";", na_rep="?", index=False)
-    with pytest.raises(RuntimeError, match=r"has the columns .*'Volts'.*, expected .*'Voltage'.*: download https"):
+    with pytest.raises(
+        RuntimeError, match=r"has the columns .*'Volts'.*, expected .*'Voltage'.*: download https"
+    ):
         table(Series("household-power"))
 
 
