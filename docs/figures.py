@@ -1,17 +1,19 @@
 """The figures of docs/methods/, as PNG and SVG, from the records in results/. Called by tables.py."""
 
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
 from forecasting_study import LENGTH, recorded
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sources import records
+from sources import found_records, records
 from tables_bdnn_sp import CLASSES, NETS, SAMPLES, chosen, mean_curve, needs
 from tables_forecasting import figures_of
 
 from coppice.experiments.figures import COLOURS, house_style, save, search_figure
+from coppice.experiments.figures_continual import continual_figures
 from coppice.experiments.figures_forecasting import forecasting_figures
 from coppice.experiments.report_forecasting import Cell
 
@@ -25,12 +27,22 @@ def draw_all() -> None:
         demo = search_figure(records("bdnn-digits")[0])
         for name, figure in {"demo": demo, "fig3": fig3(), "fig4a": fig4a(), "fig4bc": fig4bc()}.items():
             save(figure, FOLDER / name)
+    for name, figure in td_mcl_figures():
+        save(figure, FOLDER / name)
     study = recorded()
     shown = {*figures_of(study), f"ranks-length{LENGTH}"}
     same = [record for record in study.records if Cell.of(record).length == LENGTH]
     for name, figure in forecasting_figures(same):
         if name in shown:
             save(figure, FOLDER / name)
+
+
+def td_mcl_figures() -> Iterator[tuple[str, Figure]]:
+    """Of the reduced CIFAR-100: what grew and died in the first seed, and what each arm makes of its synapses."""
+    found = sorted(found_records("continual-cifar-mini"), key=lambda record: record["seed"])
+    drawn = dict(continual_figures(found)) if found else {}
+    for name in drawn.keys() & {"arms", f"dynamics-{found[0]['seed']}" if found else ""}:
+        yield f"td-mcl-{name.split('-')[0]}", drawn[name]
 
 
 def fig3() -> Figure:

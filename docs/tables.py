@@ -13,6 +13,7 @@ import tables_bdnn_sp as bdnn_sp
 import tables_forecasting as forecasting
 import tables_td_mcl as td_mcl
 from claims import claims_table
+from claims_td_mcl import claims_table as td_mcl_claims
 from forecasting_study import recorded
 from sources import RESULTS, ROOT, code_lines
 
@@ -41,6 +42,8 @@ BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
         "masks": lambda: benchmark_table("masks"),
         "removal": lambda: benchmark_table("removal"),
         "synaptic": lambda: benchmark_table("synaptic"),
+        "spikes": lambda: benchmark_table("spikes"),
+        "modular": lambda: benchmark_table("modular"),
     },
     "docs/methods/bdnn_sp.md": {
         "equations": lambda: code_lines(bdnn_sp.EQUATIONS),
@@ -62,6 +65,8 @@ BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
     "docs/methods/td_mcl.md": {
         "equations": lambda: code_lines(td_mcl.EQUATIONS),
         "cifar-mini": lambda: td_mcl.study_tables("continual-cifar-mini"),
+        "untold": td_mcl.untold_table,
+        "claims": td_mcl_claims,
         "orders": lambda: td_mcl.order_tables("order-pmi-mini"),
     },
 }

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from sources import Record, found_records, markdown
 
-from coppice.experiments.report_continual import Words, cells_table, tables
+from coppice.experiments.report_continual import Words, cells_table, tables, untold
 from coppice.experiments.report_forecasting import seeds_text
+from coppice.experiments.statistics import mean
 from coppice.methods.td_mcl import LearningTask
 from coppice.methods.td_mcl_growth import fitting_width, predecessor
 from coppice.methods.td_mcl_inference import strangeness
@@ -62,6 +63,27 @@ def order_tables(recipe: str) -> Iterator[str]:
     for record in found:
         cells.setdefault(", ".join(record["recipe"]["data"]["tasks"]), []).append(record)
     yield from told([cells_table(f"orders ({seeds_text(next(iter(cells.values())))})", cells)])
+
+
+def untold_table() -> Iterator[str]:
+    """TD-MCL alone on two streams: accuracies with the task told, and without."""
+    lines = []
+    for recipe in ("td-mcl-cifar-mini", "td-mcl-pmi-mini"):
+        found = sorted(found_records(recipe), key=lambda record: record["seed"])
+        if not found:
+            yield missing(recipe)
+            continue
+        told_it = mean([100 * record["result"]["final"]["test"] for record in found]).text(2)
+        lines.append([f"`{recipe}`", seeds_text(found), told_it, *(value for _, value, _ in untold(found))])
+    if lines:
+        header = [
+            "stream",
+            "",
+            "class right, %, task told",
+            "task right, none told",
+            "class right, none told",
+        ]
+        yield from markdown(header, lines)
 
 
 def told(found: Sequence[Words]) -> Iterator[str]:

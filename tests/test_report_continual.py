@@ -75,7 +75,8 @@ def stream(seed: int, last: float = 0.7, **recipe: Any) -> dict[str, Any]:
     accuracy = matrix(0.9, last, 0.8)
     test = (last + 0.8) / 2
     final = {"parameters": 300, "synapses": 190, "bytes": 1000, "test": test}
-    return made_up(seed, {"final": final, "accuracy": accuracy, "tasks": LEARNED, "costs": COSTS}, **recipe)
+    result = {"final": final, "accuracy": accuracy, "tasks": LEARNED, "costs": COSTS}
+    return made_up(seed, {**result, "inferred": {"task": 0.5, "class": 0.4, "by_task": {}}}, **recipe)
 
 
 def part(first: float, last: float, own: float, synapses: int) -> dict[str, Any]:
@@ -129,6 +130,8 @@ def test_a_stream_shows_its_matrix_its_formulas_and_its_modules() -> None:
     assert found["ACC"] == ["77.50 ± 31.77", "mean of A[N,j] over j = 1..N"]
     assert found["BWT"][0].startswith("-15.00 ±")
     assert "FWT" not in found
+    assert found["task inferred"][0] == "50.00 ± 0.00"
+    assert found["class inferred"][0] == "40.00 ± 0.00"
     see, move = modules.lines
     assert see[:3] == ["see", "perception", "50.0 ± 0.0"]
     assert see[modules.header.index("its kernels dead since, %")] == "25.0 ± 0.0"

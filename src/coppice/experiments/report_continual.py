@@ -30,7 +30,20 @@ def tables(title: str, records: Sequence[Record]) -> list[Words]:
     if is_study(records[0]):
         return _study_tables(title, records)
     matrices = [AccuracyMatrix.from_record(record["result"]["accuracy"]) for record in records]
-    return [matrix_table(title, matrices), _measures_table(matrices, []), _tasks_table(records)]
+    return [matrix_table(title, matrices), _measures_table(matrices, untold(records)), _tasks_table(records)]
+
+
+def untold(records: Sequence[Record]) -> list[tuple[str, str, str]]:
+    """How well streams do when nobody says which task a sample is of: name, value, formula of each measure."""
+    found = [record["result"]["inferred"] for record in records]
+    return [
+        (
+            f"{what} inferred",
+            _text([100 * one[what] for one in found], 2),
+            f"share of test samples whose {meant} is named right when no task is told, mean over the tasks",
+        )
+        for what, meant in (("task", "task"), ("class", "class, of all tasks' classes,"))
+    ]
 
 
 def cells_table(title: str, cells: Mapping[str, Sequence[Record]]) -> Words:
@@ -100,7 +113,11 @@ def _study_tables(title: str, records: Sequence[Record]) -> list[Words]:
     legend = [
         ("FWT", _text(_transfers(records, REFERENCE), 2), f"{FORMULAS['FWT']}; D: the arm '{ALONE}'"),
         ("operations", "", "synaptic operations an input, mean over the tasks at the end, of test inputs"),
-        ("time", "", f"of learning alone, on the CPU its CPU time, {REFERENCE} = 1; none of {LATE}, which learns when asked"),
+        (
+            "time",
+            "",
+            f"of learning alone, on the CPU its CPU time, {REFERENCE} = 1; none of {LATE}, which learns when asked",
+        ),
         ("kept beside", "", "the network and its masks: of earlier tasks, to learn or to answer on"),
         ("capacity", "", FORMULA),
     ]
