@@ -207,7 +207,7 @@ def test_stopped_by_hand_it_goes_on_by_the_line_it_names(
     @contextmanager
     def stopping(name: str) -> Any:
         def stop(process: Any) -> None:
-            if process.epoch == 2:
+            if process.epoch >= 2:
                 raise KeyboardInterrupt
 
         yield stop
@@ -219,11 +219,13 @@ def test_stopped_by_hand_it_goes_on_by_the_line_it_names(
     assert "what was reached is kept" in shown
     assert shown.splitlines()[-1].startswith("  coppice learn see")
     assert shown.rstrip().endswith("--resume")
-    monkeypatch.undo()
     assert main(["predict", str(folder), f"--data={files / 'see.npz'}"]) == 2
     assert "has learned no task yet" in capsys.readouterr().err
     assert main(line) == 2
     assert "(--resume)" in capsys.readouterr().err
+    assert main([*line, "--resume"]) == 130
+    assert capsys.readouterr().err.count("--resume") == 1  # the line that was typed, as it was
+    monkeypatch.undo()
     assert main([*line, "--resume"]) == 0
     whole = Learner(*(getattr(Learner.load(folder), key) for key in ("plan", "method", "schooling", "seed")))
     whole.learn("see", (*samples(1), NAMES), scale=True)

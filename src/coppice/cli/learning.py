@@ -3,7 +3,6 @@
 import csv
 import io
 import shlex
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coppice.cli.running import TERMINATED, Terminated, interruptible
+from coppice.cli.running import resumable
 
 if TYPE_CHECKING:
     from coppice.learner import Learner
@@ -84,21 +83,10 @@ def learn(
         print(f"{name} was learned already, nothing is left to do")
         return
     samples = read_samples(data, target)
-    try:
-        with interruptible(), batch.cpu_threads(threads), _bar(name) as show:
-            summary = learner.learn(
-                name,
-                samples,
-                scale=scalable(samples),
-                epochs=epochs,
-                on_epoch=show,
-                into=into,
-                resume=resume,
-            )
-    except KeyboardInterrupt as stop:
-        again = shlex.join(["coppice", *context.obj, *([] if resume else ["--resume"])])
-        print(f"stopped; what was reached is kept. Go on with:\n  {again}", file=sys.stderr)
-        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else 130) from stop
+    with resumable(context), batch.cpu_threads(threads), _bar(name) as show:
+        summary = learner.learn(
+            name, samples, scale=scalable(samples), epochs=epochs, on_epoch=show, into=into, resume=resume
+        )
     _report(learner, name, summary)
     print(
         f"learner: {into}; next: coppice predict {shlex.quote(str(into))} --data NEW --task {shlex.quote(name)}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coppice.cli import BAD_INPUT, FAILED
+from coppice.cli import BAD_INPUT, FAILED, INTERRUPTED
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -62,13 +62,8 @@ def run(
     if not resume:
         batch.refuse_used_folders(work)
     options: dict[str, Any] = {"device": find_device(device), "resume": resume, "threads": threads}
-    try:
-        with interruptible(), terminal.watching(len(work)) as watch:
-            outcomes = batch.run_all(work, **options, workers=jobs, watch=watch)
-    except KeyboardInterrupt as stop:
-        again = shlex.join(["coppice", *context.obj, *([] if resume else ["--resume"])])
-        print(f"stopped; what was reached is kept. Go on with:\n  {again}", file=sys.stderr)
-        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else 130) from stop
+    with resumable(context), terminal.watching(len(work)) as watch:
+        outcomes = batch.run_all(work, **options, workers=jobs, watch=watch)
     terminal.print_groups(report.grouped(o.record for o in outcomes if o.record is not None))
     terminal.print_warnings(text for outcome in outcomes for text in outcome.warnings)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
@@ -118,6 +113,18 @@ def find_device(asked: Device) -> str:
     if asked is Device.cuda and not there:
         raise ValueError("--device is cuda, but torch finds no GPU here: choose cpu, or leave --device out.")
     return "cuda" if there and asked is not Device.cpu else "cpu"
+
+
+@contextmanager
+def resumable(context: typer.Context) -> Iterator[None]:
+    """Who stops a command that has --resume is told the line that goes on with it."""
+    try:
+        with interruptible():
+            yield
+    except KeyboardInterrupt as stop:
+        again = shlex.join(["coppice", *context.obj, *([] if context.params["resume"] else ["--resume"])])
+        print(f"stopped; what was reached is kept. Go on with:\n  {again}", file=sys.stderr)
+        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from stop
 
 
 @contextmanager
