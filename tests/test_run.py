@@ -55,9 +55,10 @@ def started(*arguments: str) -> "subprocess.Popen[str]":
 def stopped_at(folder: Path, times: int, number: int) -> tuple[int, str]:
     """A run that gets the signal once its checkpoint was seen to change so many times: exit code, standard error."""
     checkpoint, seen = folder / "checkpoint.safetensors", set[int]()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300  # a busy machine is no failure
     with started(*RUN, "--out", str(folder.parent)) as process:
         while len(seen) < times and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.001)  # the run needs the core more than the onlooker
             try:
                 seen.add(checkpoint.stat().st_mtime_ns)
             except FileNotFoundError:
