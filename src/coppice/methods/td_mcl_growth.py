@@ -23,25 +23,26 @@ def predecessor(
     A ridge regression on its firing rates is fitted on `learned` and judged on `held`. Where inputs have another shape,
     they are heard through a sense that has learned nothing yet.
     """
+    known, unknown = (_rates(network, number, x, batch) for x in (learned[0], held[0]))
     found = []
     for earlier in range(number):
-        weights = _ridge(_rates(network, number, earlier, learned[0], batch), learned[1])
-        guessed = (_rates(network, number, earlier, held[0], batch) @ weights).argmax(1)
+        guessed = (unknown[earlier] @ _ridge(known[earlier], learned[1])).argmax(1)
         found.append((int((guessed == held[1]).sum()), earlier))
     return max(found)[1]
 
 
 @torch.no_grad()
-def _rates(network: Network, number: int, earlier: int, x: Tensor, batch: int) -> Tensor:
-    """Mean over time and places of the last block's spikes of an earlier module, and a 1: [sample, channel + 1] float64"""
+def _rates(network: Network, number: int, x: Tensor, batch: int) -> list[Tensor]:
+    """Mean over time and places of the last block's spikes, and a 1: of each earlier module [sample, channel + 1] float64"""
     network.eval()
-    readout = {len(network.plan.widths): [earlier]}
-    found = []
+    readout = {len(network.plan.widths): list(range(number))}
+    found: list[list[Tensor]] = [[] for _ in range(number)]
     for part in x.split(batch):
-        spikes = network.activity(part, number, readout)[earlier].spikes[-1]
-        found.append(spikes.unflatten(0, (-1, len(part))).mean((0, 3, 4)).double())
-    rates = torch.cat(found)
-    return torch.cat([rates, torch.ones_like(rates[:, :1])], 1)
+        activity = network.activity(part, number, readout)
+        for earlier, rates in enumerate(found):
+            spikes = activity[earlier].spikes[-1]
+            rates.append(spikes.unflatten(0, (-1, len(part))).mean((0, 3, 4)).double())
+    return [torch.cat([torch.cat(rates), rates[0].new_ones(len(x), 1)], 1) for rates in found]
 
 
 def _ridge(rates: Tensor, y: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 Compiling takes 5 to 15 s a function, once a process (less from torch's cache on disk), and needs a C++ compiler.
 So without a word from the user a function is compiled
 
-- on the CPU only, when it has run over PAYS_AFTER elements, about the work at which the seconds spent are the seconds
-  it will save; counted in elements, never in seconds, so that the same run always does the same;
+- on the CPU only, when it has run over PAYS_AFTER elements, about the work at which compiled code would have saved the
+  seconds that compiling takes; counted in elements, never in seconds, so that the same run always does the same;
 - if the code repeats the plain result bit for bit on the tensors it was made with; if not, or where no compiler
   works, the plain function runs on, silently.
 
@@ -27,7 +27,7 @@ from types import FunctionType
 import torch
 from torch import Tensor
 
-PAYS_AFTER = 2**30  # elements of the first tensor, neuron-steps here
+PAYS_AFTER = 2**31  # elements of the first tensor, neuron-steps here
 FEWEST = 2**12  # elements of a call, below which the checks before compiled code take longer than the work
 
 Results = tuple[Tensor, ...]
