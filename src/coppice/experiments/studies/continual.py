@@ -4,7 +4,6 @@ After each task an arm is tested on all tasks it has learned: measured only, for
 itself, so the arms of one record are pairs.
 """
 
-import difflib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from coppice.experiments.continual.lesson import local_synapses
 from coppice.experiments.curriculum import JUDGED, Curriculum
 from coppice.experiments.studies.parts import LongPart, Part, Parts, timed
 from coppice.experiments.studies.setting import StreamSetting
+from coppice.experiments.tables import refuse_unlisted
 from coppice.methods.td_mcl_network import synapses
 from coppice.methods.td_mcl_options import TDMCL
 from coppice.models.modular_snn import ModularSNN
@@ -64,13 +64,7 @@ class Continual:
     arms: tuple[str, ...] = ARMS
 
     def __post_init__(self) -> None:
-        for name in self.arms:
-            if name not in ARMS:
-                near = difflib.get_close_matches(name, ARMS, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(ARMS)}."
-                raise ValueError(f"arms lists '{name}', which is none: {hint}")
-        if not self.arms or len(set(self.arms)) < len(self.arms):
-            raise ValueError(f"arms is {self.arms}, but must list at least one, none of them twice.")
+        refuse_unlisted("arms", self.arms, ARMS)
         for name in SIZED:
             if name in self.arms and REFERENCE not in self.arms[: self.arms.index(name)]:
                 raise ValueError(
