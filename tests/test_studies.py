@@ -177,6 +177,18 @@ def test_alternatives_refuse_a_network_whose_widths_are_not_all_hidden_ones(tmp_
         done(tables, tmp_path)
 
 
+def test_alternatives_refuse_a_method_that_finds_no_network(tmp_path: Path) -> None:
+    tables = {
+        "data": {"name": "digits", "train": 100, "validation": 100},
+        "method": {"name": "dense"},
+        "study": {"name": "alternatives"},
+    }
+    with pytest.raises(
+        ValueError, match=r'the method is Dense, which searches for none: set method\.name to "bdnn-sp"'
+    ):
+        done(tables, tmp_path)
+
+
 @pytest.mark.parametrize("study", ["transfer", "needed_width"])
 def test_studies_of_the_online_rule_refuse_another(study: str, tmp_path: Path) -> None:
     other = {**BACKPROP, "training": {"optimizer": "adam"}, "study": {"name": study}}

@@ -48,5 +48,6 @@ def show(out: Path, seed: int) -> None:
         f" ({FORMULAS['forgetting (max - last)']}). No sample of an old task was kept.\n"
         f"Without being told the task: {100 * untold['class']:.1f} % right, {100 * matrix.acc():.1f} % when told. Energy:"
         " arithmetic of all modules at work, 45 nm.\n"
-        f"One seed. The network can learn more: coppice learn NAME --data more.npz --into {out / 'tasks'}"
+        f"One seed. The network can learn more: coppice learn NAME --data more.npz --into {out / 'tasks'}; the"
+        " next demo writes it over."
     )

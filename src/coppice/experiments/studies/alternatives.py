@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from coppice.contract import Task
+from coppice.contract import Method, Task
 from coppice.experiments.loop import Fitting, Training
 from coppice.experiments.studies.parts import Part, Parts
 from coppice.experiments.studies.setting import Setting
@@ -40,8 +40,14 @@ class Alternatives:
     def start(self, setting: Setting) -> Parts:
         """The search, then everything else; each trained with the learning rate falling to 0, best weights kept.
 
-        Raises ValueError for another model than an mlp: widths are those of its hidden layers.
+        Raises ValueError for another model than an mlp, whose hidden layers the widths are those of, and for a method that
+        does not search.
         """
+        if isinstance(setting.recipe.method, Method):
+            raise ValueError(
+                "the study 'alternatives' compares with the network that a search finds, but the method is"
+                f' {type(setting.recipe.method).__name__}, which searches for none: set method.name to "bdnn-sp".'
+            )
         if setting.recipe.model.name != "mlp":
             raise ValueError(
                 f"the study 'alternatives' builds networks by their hidden widths alone, but model.name is "
