@@ -394,7 +394,14 @@ def test_the_demo_compares_with_the_same_training_and_runs_again(tmp_path: Path,
     assert pruned["result"]["final"]["bytes"] < whole["result"]["final"]["bytes"]
     assert pruned["result"]["final"]["alive"] < whole["result"]["final"]["alive"]
     tasks = record.read(tmp_path / "demo" / "tasks" / "record.json")["result"]
-    for word in ("digits-1", "cart-pole", "local kernels died", "forgetting", "coppice learn NAME"):
+    for word in (
+        "digits-1",
+        "cart-pole",
+        "local kernels died",
+        "In the loop: cart-pole",
+        "coppice learn NAME",
+    ):
         assert word in shown
     assert f"{100 * tasks['accuracy']['rows'][1][1]:.1f}" in shown
     assert f"{tasks['tasks'][1]['synapses']:,}" in shown
+    assert f"cart-pole {100 * tasks['in_the_loop']['cart-pole']['share']:.0f} %, of 100 %" in shown

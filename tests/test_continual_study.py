@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 import coppice
 from coppice.cli import main
 from coppice.data import stream_sets
+from coppice.data.control import PLANTS
 from coppice.data.stream_sets import StreamSet
 from coppice.data.streams import Stream
 from coppice.experiments import record
@@ -23,6 +25,7 @@ from coppice.experiments.continual import RIVALS
 from coppice.experiments.folder import Folder
 from coppice.experiments.recipe import StreamRecipe, from_tables, load
 from coppice.experiments.run import run
+from coppice.experiments.run_stream import in_the_loop
 from coppice.experiments.studies import continual
 from coppice.experiments.studies.continual import ARMS, SIZED, VARIANTS, Continual
 from coppice.experiments.studies.parts import LongPart, Parts
@@ -286,6 +289,23 @@ def test_a_rival_is_tested_sample_by_sample() -> None:
 
     y = TASKS[0].test.y  # 0, 1, 2, 0, 1, 2, ...
     assert continual.tested(Always(), 1, TASKS[0]) == float((y == 1).double().mean()) == pytest.approx(1 / 3)  # type: ignore[arg-type]
+
+
+def test_policies_are_put_in_the_loop_of_the_controllers_they_are_clones_of() -> None:
+    class Clone:
+        def predict(self, states: torch.Tensor, name: str) -> Any:
+            plant = PLANTS[name]
+            return SimpleNamespace(
+                numbers=torch.from_numpy(plant.controller(states.double().numpy() * plant.units))
+            )
+
+    motor = TASKS[0]._replace(name="mountain-car", group="motor")
+    found = in_the_loop(
+        Clone(), [TASKS[0]._replace(name="pendulum"), motor, TASKS[0]._replace(group="motor")]
+    )  # type: ignore[arg-type]
+    assert list(found) == ["mountain-car"]
+    assert found["mountain-car"]["share"] == pytest.approx(1, abs=0.02)  # states come rounded to float32
+    assert found["mountain-car"]["policy"] > found["mountain-car"]["random"]
 
 
 # --- a real process, killed -----------------------------------------------------------------------------------

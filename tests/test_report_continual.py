@@ -130,6 +130,11 @@ def test_a_stream_shows_its_matrix_its_formulas_and_its_modules() -> None:
     assert found["ACC"] == ["77.50 ± 31.77", "mean of A[N,j] over j = 1..N"]
     assert found["BWT"][0].startswith("-15.00 ±")
     assert "FWT" not in found
+    loop = {"move": {"policy": 30.0, "controller": 50.0, "random": 10.0, "share": 0.5}}
+    acted = stream(0)
+    acted["result"]["in_the_loop"] = loop
+    (group,) = report.grouped([acted])
+    assert group.tables()[-1].lines == [["move", "30.0", "50.0", "10.0", "50.0"]]
     assert found["task inferred"][0] == "50.00 ± 0.00"
     assert found["class inferred"][0] == "40.00 ± 0.00"
     see, move = modules.lines

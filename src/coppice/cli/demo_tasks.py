@@ -41,11 +41,14 @@ def show(out: Path, seed: int) -> None:
         ],
     )
     untold = run["result"]["inferred"]
+    shares = {name: found["share"] for name, found in run["result"]["in_the_loop"].items()}
+    returns = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
     grown = sum(module["of_kernels"] for module in modules.values())
     alive = sum(module["kernels"] for module in modules.values())
     print(
         f"{100 * (1 - alive / grown):.0f} % of the local kernels died; forgetting {100 * matrix.forgetting():+.1f} points"
         f" ({FORMULAS['forgetting (max - last)']}). No sample of an old task was kept.\n"
+        f"In the loop: {returns}, of 100 % for the controller that was cloned and 0 % for chance.\n"
         f"Without being told the task: {100 * untold['class']:.1f} % right, {100 * matrix.acc():.1f} % when told. Energy:"
         " arithmetic of all modules at work, 45 nm.\n"
         f"One seed. The network can learn more: coppice learn NAME --data more.npz --into {out / 'tasks'}; the"

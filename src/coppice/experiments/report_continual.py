@@ -30,7 +30,26 @@ def tables(title: str, records: Sequence[Record]) -> list[Words]:
     if is_study(records[0]):
         return _study_tables(title, records)
     matrices = [AccuracyMatrix.from_record(record["result"]["accuracy"]) for record in records]
-    return [matrix_table(title, matrices), _measures_table(matrices, untold(records)), _tasks_table(records)]
+    found = [matrix_table(title, matrices), _measures_table(matrices, untold(records)), _tasks_table(records)]
+    if looped := [
+        record["result"]["in_the_loop"] for record in records if record["result"].get("in_the_loop")
+    ]:
+        found.append(_loop_table(looped))
+    return found
+
+
+def _loop_table(looped: Sequence[Mapping[str, Mapping[str, float]]]) -> Words:
+    """Returns of the spiking policies, beside those of the controllers that they are clones of."""
+    lines = []
+    for name in looped[0]:
+        returns = [found[name] for found in looped]
+        words = [_text([found[key] for found in returns], 1) for key in ("policy", "controller", "random")]
+        lines.append([name, *words, _text([100 * found["share"] for found in returns], 1)])
+    return (
+        "policies in the loop: mean return of the same seeded episodes; share: 0 % is chance, 100 % the controller",
+        ["task", "policy", "controller", "random actions", "share, %"],
+        lines,
+    )
 
 
 def untold(records: Sequence[Record]) -> list[tuple[str, str, str]]:
