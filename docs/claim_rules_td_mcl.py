@@ -33,10 +33,11 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """Records of the reduced CIFAR-100 study, and of the six orders."""
+    """Records of the reduced CIFAR-100 study, of the six orders, and of the measures by which kernels are ranked."""
 
     records: Sequence[Record]
     orders: Sequence[Record]
+    worths: Sequence[Record] = ()
 
     def parts(self, arm: str) -> dict[int, Part]:
         found = {r["seed"]: r["result"]["parts"][arm] for r in self.records if arm in r["result"]["parts"]}
@@ -135,8 +136,9 @@ def steadier(study: Study) -> Finding:
 
 
 def feedback_knows(study: Study) -> Finding:
+    ranked = Study(study.worths, ())
     arms = ("worth random", "worth magnitude", "worth own", "worth feedback")
-    gaps = {arm: study.points("worth gated", arm, old_tasks) for arm in arms}
+    gaps = {arm: ranked.points("worth gated", arm, old_tasks) for arm in arms}
     words = "; ".join(f"{arm.removeprefix('worth ')} {gap.text()}" for arm, gap in gaps.items())
     return Finding(
         f"old tasks at equal sparsity, points, gated against: {words}",

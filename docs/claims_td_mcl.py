@@ -39,7 +39,7 @@ CLAIMS: tuple[tuple[str, str, Callable[[Study], Finding] | str], ...] = (
 
 
 def claims_table() -> Iterator[str]:
-    study = Study(found_records("continual-cifar-mini"), found_records("order-pmi-mini"))
+    study = Study(*map(found_records, ("continual-cifar-mini", "order-pmi-mini", "worth-cifar-mini")))
     lines = []
     for number, words, judge in CLAIMS:
         if isinstance(judge, str):

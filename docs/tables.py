@@ -65,6 +65,7 @@ BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
     "docs/methods/td_mcl.md": {
         "equations": lambda: code_lines(td_mcl.EQUATIONS),
         "cifar-mini": lambda: td_mcl.study_tables("continual-cifar-mini"),
+        "worth": lambda: td_mcl.worth_table("worth-cifar-mini"),
         "untold": td_mcl.untold_table,
         "claims": td_mcl_claims,
         "orders": lambda: td_mcl.order_tables("order-pmi-mini"),

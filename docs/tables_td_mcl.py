@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from claim_rules_td_mcl import Study, bwt, old_tasks
 from sources import Record, found_records, markdown
 
-from coppice.experiments.report_continual import Words, cells_table, tables, untold
+from coppice.experiments.report_continual import Words, arms, cells_table, tables, untold
 from coppice.experiments.report_forecasting import seeds_text
 from coppice.experiments.statistics import mean
 from coppice.methods.td_mcl import LearningTask
@@ -63,6 +64,27 @@ def order_tables(recipe: str) -> Iterator[str]:
     for record in found:
         cells.setdefault(", ".join(record["recipe"]["data"]["tasks"]), []).append(record)
     yield from told([cells_table(f"orders ({seeds_text(next(iter(cells.values())))})", cells)])
+
+
+def worth_table(recipe: str) -> Iterator[str]:
+    """What each measure of a kernel's worth leaves of the old tasks, at equal sparsity."""
+    found = sorted(found_records(recipe), key=lambda record: record["seed"])
+    if not found:
+        yield missing(recipe)
+        return
+    ranked, lines = Study(found, ()), []
+    for arm in arms(found):
+        parts = list(ranked.parts(arm).values())
+        old = mean([100 * old_tasks(part) for part in parts]).text(2)
+        gap = "" if arm == "worth gated" else ranked.points("worth gated", arm, old_tasks).text(2)
+        dead = mean([100 * part["dead_since_own_task"] for part in parts]).text(1)
+        lines.append(
+            [arm.removeprefix("worth "), old, gap, mean([bwt(part) for part in parts]).text(2), dead]
+        )
+    header = ["ranked by", "old tasks, %", "gated is better by, points [95 %]", "BWT", "old kernels dead, %"]
+    yield f"{seeds_text(found)}; `coppice run {recipe}`."
+    yield ""
+    yield from markdown(header, lines)
 
 
 def untold_table() -> Iterator[str]:
