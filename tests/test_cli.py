@@ -155,7 +155,11 @@ def test_who_stops_a_command_is_told_how_it_goes_on(
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(batch, "run_all", lambda *_, **__: signal.raise_signal(number))
     out = str(tmp_path / "my runs")
-    assert main(["run", "bdnn-digits", "--out", out, *more]) == code
+    keyboard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    try:
+        assert main(["run", "bdnn-digits", "--out", out, *more]) == code
+    finally:
+        signal.signal(signal.SIGINT, keyboard)
     shown = capsys.readouterr()
     assert shown.err == (
         f"stopped; what was reached is kept. Go on with:\n  coppice run bdnn-digits --out '{out}' --resume\n"
