@@ -231,5 +231,10 @@ def test_every_seed_has_its_dynamics_and_a_study_its_arms() -> None:
     assert [name for name, _ in continual_figures([stream(0), stream(1)])] == ["dynamics-0", "dynamics-1"]
     names = [name for name, _ in continual_figures([study(0), study(1)])]
     assert names == ["dynamics-0", "dynamics-1", "arms"]
-    (axes,) = arms_figure([study(0), study(1)]).axes
-    assert axes.get_legend_handles_labels()[1] == ["td-mcl", "direct", "ewc"]
+    left, right = arms_figure([study(0), study(1)]).axes
+    # (90 + 69) / 2 and (90 + 68) / 2, less 84; (50 + 80) / 2 less 84
+    assert [label.get_text() for label in left.get_yticklabels()] == ["ewc", "direct", "td-mcl"]
+    assert [bar.lines[0].get_xdata()[0] for bar in left.containers] == pytest.approx([-19, -4.75, 0])
+    assert [line.get_xdata()[0] for line in right.get_lines()] == [120, 240, 190]
+    alone = arms_figure([study(0)]).axes[0]
+    assert alone.get_xlabel() == "mean accuracy after the last task, %"

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from coppice.experiments.against import Against, against
 from coppice.experiments.figures import COLOURS, GREY, house_style, plain_log_ticks
 from coppice.experiments.report_continual import Record, arms, is_study, percents
 from coppice.experiments.report_forecasting import seeds_text
@@ -92,38 +93,56 @@ def dynamics_figure(title: str, tasks: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def arms_figure(records: Sequence[Record]) -> Figure:
-    """Accuracy after the last task against living synapses then, an arm a point, with 95 % intervals over the seeds."""
+    """Each arm against TD-MCL: accuracy after the last task, as differences on the same seeds, and living synapses then.
+
+    Without TD-MCL on two seeds or more there are no differences, and the accuracies themselves are shown.
+    """
+    names = arms(records)
+    found = {name: percents(records, name) for name in names}
+    rows = against(found, REFERENCE)
+    paired = any(row.points is not None for row in rows.values())
+    order = sorted(names, key=lambda name: _middle(rows[name], paired))
     with house_style():
-        figure = Figure(figsize=(9, 6), layout="constrained")
-        axes = figure.subplots()
-        for number, name in enumerate(arms(records)):
-            parts = [
-                record["result"]["parts"][name] for record in records if name in record["result"]["parts"]
-            ]
-            accuracy, synapses = (
-                mean(list(percents(records, name).values())),
-                mean([p["synapses"][-1] for p in parts]),
+        figure = Figure(figsize=(9, 1.6 + 0.24 * len(order)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
+        for place, name in enumerate(order):
+            row = rows[name]
+            half = row.points.high - row.points.mean if row.points else None if paired else row.accuracy.half
+            look: dict[str, Any] = {
+                "color": _colour(name),
+                "marker": "D" if name == REFERENCE else "o",
+                "ms": 5,
+            }
+            left.errorbar(
+                _middle(row, paired), place, xerr=half, ls="none", elinewidth=1.0, capsize=2, **look
             )
-            axes.errorbar(
-                synapses.value,
-                accuracy.value,
-                xerr=synapses.half,
-                yerr=accuracy.half,
-                color=_colour(name),
-                marker="D" if name == REFERENCE else "os^vPX*<>hp"[number % 11],
-                ms=9 if name == REFERENCE else 6,
-                ls="none",
-                elinewidth=0.8,
-                capsize=2,
-                label=name,
-            )
-        axes.set_xscale("log")
-        plain_log_ticks(axes.xaxis)
-        axes.set(xlabel="living synapses after the last task", ylabel="mean accuracy after the last task, %")
-        # outside, where it hides no point
-        figure.legend(loc="outside lower center", ncols=5, fontsize=8)
+            parts = [r["result"]["parts"][name] for r in records if name in r["result"]["parts"]]
+            right.plot(mean([part["synapses"][-1] for part in parts]).value, place, ls="none", **look)
+        left.set_yticks(range(len(order)), order)
+        left.tick_params(axis="y", labelsize=9)
+        if paired:
+            left.axvline(0, color="black", lw=1.2, zorder=0)
+        left.set_xlabel(
+            f"accuracy against {REFERENCE}, points" if paired else "mean accuracy after the last task, %"
+        )
+        right.set_xscale("log")
+        plain_log_ticks(right.xaxis)
+        right.set_xlabel("living synapses")
+        for colour, words in (
+            (COLOURS[0], f"forms of {REFERENCE}"),
+            (COLOURS[2], "a network for each task"),
+            (GREY, "one network, other learners"),
+        ):
+            left.plot([], [], "o", ms=5, color=colour, label=words)
+        figure.legend(loc="outside lower center", ncols=3)
         figure.suptitle(f"{records[0]['name']} ({seeds_text(records)}); bars: 95 % intervals", fontsize=12)
     return figure
+
+
+def _middle(row: Against, paired: bool) -> float:
+    if not paired:
+        return row.accuracy.value
+    return row.points.mean if row.points else 0.0  # of the reference itself
 
 
 def _colour(arm: str) -> str:
