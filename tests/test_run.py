@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -246,35 +247,25 @@ def test_a_bug_in_a_run_shows_where_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     assert "Traceback" in (outcome.trace or "")
 
 
-def test_a_process_that_dies_is_an_outcome_like_others(tmp_path: Path) -> None:
-    class Dead:
-        exitcode = -9
-
-        def join(self) -> None: ...
-
+@pytest.mark.parametrize(
+    ("sent", "signal_number", "says"),
+    [
+        (b"", 9, "killed by signal 9 (out of memory?)"),
+        # a message begins with its length: here in its midst
+        ((100).to_bytes(4, "big") + b"a tenth of", 15, "killed by signal 15"),
+    ],
+)
+def test_a_process_that_dies_is_an_outcome_like_others(
+    sent: bytes, signal_number: int, says: str, tmp_path: Path
+) -> None:
     ours, theirs = multiprocessing.Pipe(duplex=False)
+    os.write(theirs.fileno(), sent)
     theirs.close()
-    dead: Any = Dead()
+    dead: Any = SimpleNamespace(exitcode=-signal_number, join=lambda: None)
     outcome = batch._receive(ours, batch.Job(load("bdnn-digits"), "", 0, tmp_path), dead)
     ours.close()
     assert isinstance(outcome, batch.Outcome)
-    assert "killed by signal 9 (out of memory?)" in (outcome.error or "")
-
-
-def test_a_process_that_dies_in_the_midst_of_a_message_is_too(tmp_path: Path) -> None:
-    class Dead:
-        exitcode = -15
-
-        def join(self) -> None: ...
-
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    os.write(theirs.fileno(), (100).to_bytes(4, "big") + b"a tenth of")  # a message begins with its length
-    theirs.close()
-    dead: Any = Dead()
-    outcome = batch._receive(ours, batch.Job(load("bdnn-digits"), "", 0, tmp_path), dead)
-    ours.close()
-    assert isinstance(outcome, batch.Outcome)
-    assert "killed by signal 15" in (outcome.error or "")
+    assert says in (outcome.error or "")
 
 
 def test_the_number_of_threads_is_put_back() -> None:

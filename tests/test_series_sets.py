@@ -232,8 +232,9 @@ def test_co2_comes_with_a_package() -> None:
 def original(name: str, **options: Any) -> Splits:
     folder = os.environ.get("COPPICE_DATA")
     if not folder or status(name) == "not downloaded":
-        # they may not be redistributed, and most have no address without a login
-        pytest.skip(f"COPPICE_DATA has no original of {name}")
+        pytest.skip(
+            f"COPPICE_DATA has no original of {name}, which nobody may hand on: it is fetched by hand"
+        )
     started = time.process_time()
     got = load(Series(name, **options), 0)
     assert time.process_time() - started < (5 if name == "sp500-stocks" else 2)
@@ -275,8 +276,7 @@ def test_the_minutes_of_the_original_sum_to_the_hours_handed_around() -> None:
     folder = Path(os.environ.get("COPPICE_DATA") or "absent")
     sample = folder / "household_power" / "minute_sample_2007-07-01_02.txt.gz"
     if not sample.is_file():
-        # as above
-        pytest.skip("COPPICE_DATA has no sample of the minutes")
+        pytest.skip("COPPICE_DATA has no sample of the minutes, which are fetched by hand as the original is")
     two_days = summed(hours_of(pd.read_csv(sample, **series_power.MINUTE_FORMAT)), "day")
     frame, _ = table(Series("household-power"))
     same = frame.set_index("ds").loc[two_days.index, list(COLUMNS)]
