@@ -12,6 +12,7 @@ from coppice.methods.td_mcl import LearningTask
 from coppice.methods.td_mcl_growth import fitting_width, predecessor
 from coppice.methods.td_mcl_inference import strangeness
 from coppice.methods.td_mcl_inhibition import Inhibition
+from coppice.methods.td_mcl_own import in_turn
 from coppice.methods.td_mcl_wiring import Evolution
 from coppice.models.modular_export import export
 from coppice.models.modular_module import TaskModule
@@ -19,6 +20,8 @@ from coppice.parts import feedback
 from coppice.parts.spikes import LIF, Triangular, lif
 from coppice.parts.synaptic_operations import measure
 from coppice.parts.wiring import Wiring, pressure
+
+BLIND = ("worth magnitude", "worth random")  # to what a kernel is worth to its task
 
 EQUATIONS = (
     ("LIF", "h = u + (I - u)/tau, s = H(h - threshold), hard or soft reset", lif),
@@ -32,6 +35,7 @@ EQUATIONS = (
     ("", "p <- softmax(p + gamma dp), and with logits", Wiring.record),
     ("", "all links, then those without which held-out samples fare worst", Evolution.choose),
     ("component 3", "own = sum over batches of abs(sum over taps of W dL/dW)", feedback.kernel_masses),
+    ("", "the same in turn: the least are taken out first, each is measured in what is left", in_turn),
     ("", "fb = abs(W) r_in sum over readers of abs(V) E[trace trace]", feedback.feedback),
     ("", "S = sqrt(norm(own)) + kappa norm(fb)", feedback.worth),
     ("", "the least S, within both bounds", feedback.condemned),
@@ -76,12 +80,13 @@ def worth_table(recipe: str) -> Iterator[str]:
     for arm in arms(found):
         parts = list(ranked.parts(arm).values())
         old = mean([100 * old_tasks(part) for part in parts]).text(2)
-        gap = "" if arm == "worth gated" else ranked.points("worth gated", arm, old_tasks).text(2)
+        gaps = ["" if arm == blind else ranked.points(arm, blind, old_tasks).text(2) for blind in BLIND]
         dead = mean([100 * part["dead_since_own_task"] for part in parts]).text(1)
         lines.append(
-            [arm.removeprefix("worth "), old, gap, mean([bwt(part) for part in parts]).text(2), dead]
+            [arm.removeprefix("worth "), old, *gaps, mean([bwt(part) for part in parts]).text(2), dead]
         )
-    header = ["ranked by", "old tasks, %", "gated is better by, points [95 %]", "BWT", "old kernels dead, %"]
+    against = [f"against {blind.removeprefix('worth ')}, points [95 %]" for blind in BLIND]
+    header = ["ranked by", "old tasks, %", *against, "BWT", "old kernels dead, %"]
     yield f"{seeds_text(found)}; `coppice run {recipe}`."
     yield ""
     yield from markdown(header, lines)

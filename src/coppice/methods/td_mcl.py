@@ -16,7 +16,7 @@ and our own measurements. No sample of an old task is kept, no term of the loss 
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -29,6 +29,7 @@ from coppice.methods.td_mcl_inhibition import ONSET, Inhibition, old_layers
 from coppice.methods.td_mcl_memory import Echo
 from coppice.methods.td_mcl_network import Learnable, Module, Network, accuracy_of, loss_of, synapses
 from coppice.methods.td_mcl_options import TDMCL, Schooling
+from coppice.methods.td_mcl_own import at_once, in_turn
 from coppice.methods.td_mcl_school import DRAWS, LOTS, WEIGHTS, School
 from coppice.methods.td_mcl_wiring import Evolution
 from coppice.parts import snapshot
@@ -227,15 +228,20 @@ class LearningTask:
 
     def _trace_own(self) -> None:
         self.network.eval()
+        trace = in_turn if self.method.own == "in turn" else at_once
+        trace([local.layer for local in self.module.locals()], self.school.parts(self.epoch), self._masses)
+        self.model.zero_grad()
+
+    def _masses(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Of the new module's local kernels, summed over these parts of its samples."""
         layers = [local.layer for local in self.module.locals()]
-        for layer in layers:
-            layer.own.zero_()
-        for x, y in self.school.batches(self.epoch):
+        masses = [torch.zeros_like(layer.own) for layer in layers]
+        for x, y in ((whole[part] for whole in self.school.learned) for part in parts):
             self.model.zero_grad()
             cross_entropy(self.network(x, self.number), y).backward()
-            for layer in layers:
-                layer.own += layer.masses()
-        self.model.zero_grad()
+            for mass, layer in zip(masses, layers, strict=True):
+                mass += layer.masses()
+        return masses
 
     # --- an epoch -------------------------------------------------------------------------------------------
 

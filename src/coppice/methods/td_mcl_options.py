@@ -31,6 +31,8 @@ class TDMCL:
     own_budget:     share of a layer's own mass that may die after its own task, over all later tasks together
     expected_tasks: in all; each later one may spend own_budget / (expected_tasks - 1)
     kappa:          weight of feedback against own worth
+    own:            how a kernel's own mass is measured when its task ends: "at once", all in one pass; "in turn": the least
+                    are taken out for a while, and each is measured in what is left
     worth:          by what kernels are ranked: "gated": own worth and feedback; "own", "feedback": one of them alone;
                     "magnitude", "random": blind to both, what the others are held against. Both bounds hold for all: with
                     own_budget = 1 and expected_tasks = 2 it is the share alone that binds
@@ -59,6 +61,7 @@ class TDMCL:
     own_budget: float = 0.02
     expected_tasks: int = 10
     kappa: float = 0.1
+    own: Literal["at once", "in turn"] = "at once"
     worth: Literal["gated", "own", "feedback", "magnitude", "random"] = "gated"
     inhibition: Literal["rank", "survival"] = "rank"
     old_weights: Literal["isolated", "inhibited", "full"] = "isolated"
@@ -68,6 +71,7 @@ class TDMCL:
     def __post_init__(self) -> None:
         for name, choices in (
             ("evolution", EVOLUTIONS),
+            ("own", ("at once", "in turn")),
             ("worth", WORTHS),
             ("inhibition", ("rank", "survival")),
             ("old_weights", ("isolated", "inhibited", "full")),

@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "random links": {"evolution": "random"},
     "worth gated": {"worth": "gated", **ALIKE},
     "worth own": {"worth": "own", **ALIKE},
+    "worth in turn": {"worth": "own", "own": "in turn", **ALIKE},
     "worth feedback": {"worth": "feedback", **ALIKE},
     "worth magnitude": {"worth": "magnitude", **ALIKE},
     "worth random": {"worth": "random", **ALIKE},
