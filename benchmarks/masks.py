@@ -180,15 +180,18 @@ def write(file: Path, rounds: int, rows: list[Ratio]) -> None:
     file.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds, no 1e7 values: seconds, not minutes"
-    )
+def command(about: str | None) -> argparse.ArgumentParser:
+    """What every benchmark can be told."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: to see that it runs")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write the ratios and the machine here"
     )
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = command(__doc__).parse_args()
     torch.set_num_threads(1)
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     rounds, sizes = (20, [10**5, 10**6]) if options.quick else (100, [10**5, 10**6, 10**7])

@@ -5,9 +5,9 @@
 CPU seconds as ratios inside one process, one thread, variants in turns, as in benchmarks/masks.py. Masks: three modules
 that learned three tasks of pmi-mini for a few epochs with TD-MCL; and networks without schooling whose kernels, and a
 quarter of whose channels, died at random. "Dense" is the same network before anything died, "masked" as TD-MCL leaves it.
+(Over the 250 lines: three benchmarks of one network, which share how it is made.)
 """
 
-import argparse
 import copy
 import tempfile
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from masks import Ratio, machine, race, ratio, write
+from masks import Ratio, command, machine, race, ratio, write
 from torch import Tensor
 
 from coppice.methods.td_mcl import learn
@@ -278,14 +278,7 @@ def whole(network: ModularSNN, compact: CompactSNN, number: int, activity: Activ
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: to see that it runs")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the ratios and the machine here"
-    )
-    options = parser.parse_args()
+    options = command(__doc__).parse_args()
     torch.set_num_threads(1)
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     rounds = 5 if options.quick else 30

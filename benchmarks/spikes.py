@@ -8,7 +8,6 @@ backward together. The floor is a copy (read the current, write the spikes: 8 by
 `pip install snntorch loguru` and `pip install --no-deps spikingjelly`. All must give the same spikes.
 """
 
-import argparse
 import importlib.util
 import os
 import tempfile
@@ -16,10 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 
 import torch
-from masks import Ratio, machine, race, ratio, write
+from masks import Ratio, command, machine, race, ratio, write
 from torch import Tensor, nn
 
 from coppice.parts.spikes import LIF, Atan, Spiking, lif
@@ -215,14 +213,7 @@ def nothing_compiled_before() -> Iterator[None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: to see that it runs")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the ratios and the machine here"
-    )
-    options = parser.parse_args()
+    options = command(__doc__).parse_args()
     torch.set_num_threads(1)
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     rounds = 6 if options.quick else 30

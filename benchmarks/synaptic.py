@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from masks import Ratio, machine, race, ratio, write
+from masks import Ratio, command, machine, race, ratio, write
 from rivals import PerWeightLoop, Rival, TorchPrune, Weight
 from torch import Tensor, nn
 
@@ -219,15 +219,7 @@ def resident(which: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="few rounds, no 1e7 weights: to see that it runs"
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the ratios and the machine here"
-    )
+    parser = command(__doc__)
     parser.add_argument("--peak", nargs=3, metavar=("KIND", "HIDDEN", "LENGTH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
