@@ -85,12 +85,16 @@ class Method:
 
 
 class Progress(NamedTuple):
-    """Where a process stands: what it does, how far (0 to 1) if known, current parameters and validation score."""
+    """Where a process stands: what it does, how far (0 to 1) if known, current parameters and validation score.
+
+    synapses: the living ones, where some may be dead among the parameters
+    """
 
     doing: str
     done: float | None
     parameters: int
     score: float | None
+    synapses: int | None = None
 
 
 class Process(Protocol):
@@ -111,7 +115,10 @@ class Process(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
     def summary(self) -> dict[str, Any]:
-        """What the record keeps: JSON values that depend on recipe and seed only, never on the clock."""
+        """What the record keeps: JSON values that depend on recipe and seed only, never on the clock.
+
+        Between any two units it is what there is of them so far, for whoever looks on.
+        """
         ...
 
     def timing(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def learn(
         print(f"{name} was learned already, nothing is left to do")
         return
     samples = read_samples(data, target)
-    with resumable(context), batch.cpu_threads(threads), _bar(name) as show:
+    with resumable(context), batch.cpu_threads(threads), _watching(name) as show:
         summary = learner.learn(
             name, samples, scale=scalable(samples), epochs=epochs, on_epoch=show, into=into, resume=resume
         )
@@ -196,29 +196,19 @@ def _report(learner: "Learner", name: str, summary: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Callable[["LearningTask"], None]]:
-    """What to call after each epoch: a bar on a terminal, else a line at the start."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+def _watching(name: str) -> Iterator[Callable[["LearningTask"], None]]:
+    """What to call after each epoch: the table on a terminal, else a line at the start."""
     from coppice.cli import terminal
 
-    if not terminal.console().is_terminal:
+    if not terminal.drawable():
         print(f"{name}: started", flush=True)
         yield lambda process: None
         return
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[standing]}", markup=False),
-        TimeElapsedColumn(),
-        console=terminal.console(),
-    ) as bars:
-        bar = bars.add_task(name, total=1.0, standing="starting")
+    with terminal.board() as rows:
+        rows.start(name)
 
         def show(process: "LearningTask") -> None:
-            now = process.progress()
-            words = f"epoch {process.epoch} of {process.schooling.epochs} | {now.parameters:,} parameters"
-            standing = f"{words} | score {now.score:.4f}" if now.score is not None else words
-            bars.update(bar, completed=now.done, standing=standing, refresh=True)
+            doing = f"epoch {process.epoch} of {process.schooling.epochs}"
+            rows.show(name, process.progress()._replace(doing=doing))
 
         yield show

@@ -22,6 +22,12 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Tracker(StrEnum):
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    wandb = "wandb"
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which is to end a run as gently as Ctrl-C."""
 
@@ -41,16 +47,42 @@ def run(
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each run.")] = 1,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve a page that shows the runs while they go on.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Of that page; 0: any that is free.",
+            show_default="8765, or any that is free",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address that page listens at.", show_default="127.0.0.1: this machine only"),
+    ] = None,
+    track: Annotated[
+        list[Tracker] | None, typer.Option(help="Also tell an experiment tracker; repeatable.")
+    ] = None,
 ) -> None:
     """Run a recipe, once for each seed and each cell of its sweep, and leave a record of every run.
 
     Each run has its folder OUT/[CELL/]SEED: a record, the model, and what it needs to go on after an interruption.
 
+    Trackers write below OUT and send nothing anywhere: tensorboard/, mlflow.db, wandb/ (offline).
+
     The tables of a recipe are data, model, training, method and study; a key that is none is answered with those there
     are. `coppice list` names what can be chosen. Another method.name or method.preset comes with its own values.
     """
     chosen = parse_seeds(seeds)
-    from coppice.cli import terminal
+    for name, given in (("--port", port), ("--host", host)):
+        if given is not None and not watch:
+            raise ValueError(
+                f"{name} is {given}, but there is no page to serve: add --watch, or leave it out."
+            )
+    from coppice.cli import onlookers, terminal, watching
     from coppice.experiments import batch, report
     from coppice.experiments.recipe import load
 
@@ -62,15 +94,21 @@ def run(
     if not resume:
         batch.refuse_used_folders(work)
     options: dict[str, Any] = {"device": find_device(device), "resume": resume, "threads": threads}
-    with resumable(context), terminal.watching(len(work)) as watch:
-        outcomes = batch.run_all(work, **options, workers=jobs, watch=watch)
-    terminal.print_groups(report.grouped(o.record for o in outcomes if o.record is not None))
-    terminal.print_warnings(text for outcome in outcomes for text in outcome.warnings)
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    for outcome in failed:
-        print(f"{outcome.trace or ''}error: {outcome.job.name} failed: {outcome.error}", file=sys.stderr)
-    if len(failed) < len(outcomes):
-        print(f"records: {folder}/{'*/' if plan.sweep else ''}{_numbers(chosen)}/record.json")
+    page = watching.Page(work, plan.name) if watch else None
+    looking = onlookers.Onlookers(track or [], page, folder)
+    with looking.served(host, port):
+        with resumable(context), looking.told() as told, terminal.watching(len(work)) as shown:
+            both = batch.Watch.together(told, shown)
+            outcomes = batch.run_all(work, **options, workers=jobs, watch=both, live=bool(looking))
+        terminal.print_groups(report.grouped(o.record for o in outcomes if o.record is not None))
+        terminal.print_warnings([*(text for o in outcomes for text in o.warnings), *looking.warnings()])
+        failed = [outcome for outcome in outcomes if outcome.error is not None]
+        for outcome in failed:
+            print(f"{outcome.trace or ''}error: {outcome.job.name} failed: {outcome.error}", file=sys.stderr)
+        if len(failed) < len(outcomes):
+            print(f"records: {folder}/{'*/' if plan.sweep else ''}{_numbers(chosen)}/record.json", flush=True)
+        for name, tracker in looking.trackers.items():
+            print(f"{name}: {tracker.look}", flush=True)
     if failed:
         raise typer.Exit(BAD_INPUT if all(outcome.bad_input for outcome in failed) else FAILED)
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # these import torch
-    from coppice.contract import Progress as Standing
+    from coppice.cli.board import Board
     from coppice.experiments import report
-    from coppice.experiments.batch import Job, Outcome, Watch
+    from coppice.experiments.batch import Outcome, Watch
 
 WIDE = 1000  # columns when nobody's window limits them
 NUMBER = re.compile(r"[-+\d.,±e> ]*$")
@@ -69,56 +68,34 @@ def print_warnings(texts: Iterable[str]) -> None:
 
 @contextmanager
 def watching(jobs: int) -> Iterator["Watch"]:
-    """Callbacks for a batch: bars on a terminal, else a line when a run starts and one when it ends."""
+    """Callbacks for a batch: a table on a terminal, else a line when a run starts and one when it ends."""
     from coppice.experiments.batch import Watch
 
-    if not console().is_terminal:
+    if not drawable():
         yield Watch(
             start=lambda job: print(f"{job.name}: started", flush=True),
             end=lambda outcome: print(ending(outcome), flush=True),
         )
         return
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[standing]}", markup=False),
-        TimeElapsedColumn(),
-        console=console(),
-    ) as bars:
-        yield _Bars(bars, jobs).watch()
+    with board(jobs) as rows:
+        yield Watch(
+            start=lambda job: rows.start(job.name),
+            progress=lambda job, now: rows.show(job.name, now),
+            end=lambda outcome: rows.end(outcome.job.name, ending(outcome)),
+        )
 
 
-class _Bars:
-    """A bar for each run at work, and one for the whole batch when it has several."""
+def drawable() -> bool:
+    """Whether a table can be drawn again and again."""
+    screen = console()
+    return screen.is_terminal and not screen.is_dumb_terminal
 
-    def __init__(self, bars: Progress, jobs: int) -> None:
-        self.bars = bars
-        self.tasks: dict[str, TaskID] = {}
-        self.jobs, self.ended = jobs, 0
-        self.whole = bars.add_task("all runs", total=jobs, standing=f"0 of {jobs}") if jobs > 1 else None
 
-    def watch(self) -> "Watch":
-        from coppice.experiments.batch import Watch
+def board(jobs: int = 1) -> "Board":
+    """The table of runs at work, to be entered."""
+    from coppice.cli.board import Board
 
-        return Watch(self.start, self.progress, self.end)
-
-    def start(self, job: "Job") -> None:
-        self.tasks[job.name] = self.bars.add_task(job.name, total=None, standing="starting")
-
-    def progress(self, job: "Job", now: "Standing") -> None:
-        words = [now.doing, f"{now.parameters:,} parameters"]
-        if now.score is not None:
-            words.append(f"score {now.score:.4f}")
-        done = {} if now.done is None else {"total": 1.0, "completed": now.done}
-        standing = " | ".join(words)  # drawn at once: a short unit would be over before the next redraw
-        self.bars.update(self.tasks[job.name], standing=standing, refresh=True, **done)  # type: ignore[arg-type]
-
-    def end(self, outcome: "Outcome") -> None:
-        self.bars.remove_task(self.tasks.pop(outcome.job.name))
-        self.bars.console.print(Text(ending(outcome)))
-        self.ended += 1
-        if self.whole is not None:
-            self.bars.update(self.whole, completed=self.ended, standing=f"{self.ended} of {self.jobs}")
+    return Board(console(), jobs)
 
 
 def ending(outcome: "Outcome") -> str:

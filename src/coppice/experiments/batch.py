@@ -60,6 +60,24 @@ class Watch:
     progress: Callable[[Job, Progress], None] = lambda job, progress: None
     end: Callable[[Outcome], None] = lambda outcome: None
 
+    @classmethod
+    def together(cls, *watches: "Watch") -> "Watch":
+        """All of these as one, called in this order."""
+
+        def start(job: Job) -> None:
+            for watch in watches:
+                watch.start(job)
+
+        def progress(job: Job, now: Progress) -> None:
+            for watch in watches:
+                watch.progress(job, now)
+
+        def end(outcome: Outcome) -> None:
+            for watch in watches:
+                watch.end(outcome)
+
+        return cls(start, progress, end)
+
 
 def plan(recipe: Recipe | StreamRecipe, seeds: Sequence[int], out: Path) -> list[Job]:
     """Every cell of the recipe's sweep with every seed, in folders out/[cell/]seed."""
@@ -83,31 +101,37 @@ def run_all(
     workers: int = 1,
     threads: int = 1,
     watch: Watch | None = None,
+    live: bool = False,
 ) -> list[Outcome]:
     """Run every job, `workers` at a time with `threads` threads each; outcomes in the order of the jobs.
+
+    live: each keeps an unfinished record in its folder while it is at work
 
     A job that fails does not stop the others. An interrupt stops all of them and passes on; what they had
     saved stays and can be resumed.
     """
     watch = watch or Watch()
     if workers > 1 and len(jobs) > 1:
-        return _side_by_side(jobs, device, resume, workers, threads, watch)
+        return _side_by_side(jobs, device, resume, workers, threads, watch, live)
     outcomes = []
     with cpu_threads(threads):
         for job in jobs:
             watch.start(job)
-            outcomes.append(_work(job, device, resume, lambda progress, j=job: watch.progress(j, progress)))  # type: ignore[misc]
+            outcomes.append(
+                _work(job, device, resume, lambda progress, j=job: watch.progress(j, progress), live)  # type: ignore[misc]
+            )
             watch.end(outcomes[-1])
     return outcomes
 
 
-def _work(job: Job, device: str, resume: bool, tell: Callable[[Progress], None]) -> Outcome:
+def _work(job: Job, device: str, resume: bool, tell: Callable[[Progress], None], live: bool) -> Outcome:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         record, error, trace, bad_input = None, None, None, False
         try:
-            record = run(job.recipe, job.seed, Folder(job.folder), device=device, resume=resume, watch=tell)
+            folder = Folder(job.folder)
+            record = run(job.recipe, job.seed, folder, device=device, resume=resume, watch=tell, live=live)
         except EXPECTED as failure:
             error, bad_input = str(failure), isinstance(failure, BAD_INPUT)
         except Exception as failure:
@@ -119,7 +143,7 @@ def _work(job: Job, device: str, resume: bool, tell: Callable[[Progress], None])
 
 
 def _side_by_side(
-    jobs: Sequence[Job], device: str, resume: bool, workers: int, threads: int, watch: Watch
+    jobs: Sequence[Job], device: str, resume: bool, workers: int, threads: int, watch: Watch, live: bool
 ) -> list[Outcome]:
     """A process for each job: one that crashes, or runs out of memory, takes no other along."""
     context = multiprocessing.get_context("spawn")
@@ -130,7 +154,7 @@ def _side_by_side(
             while waiting and len(running) < workers:
                 job = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
-                child = context.Process(target=_child, args=(job, device, resume, threads, theirs))
+                child = context.Process(target=_child, args=(job, device, resume, threads, theirs, live))
                 child.start()
                 theirs.close()  # so that the death of the child ends the pipe
                 running[ours] = (job, child)
@@ -167,11 +191,11 @@ def _receive(pipe: Connection, job: Job, child: SpawnProcess) -> Progress | Outc
         return Outcome(job, None, f"its process {how}{hint}; --resume goes on with what it had saved.")
 
 
-def _child(job: Job, device: str, resume: bool, threads: int, pipe: Connection) -> None:
+def _child(job: Job, device: str, resume: bool, threads: int, pipe: Connection, live: bool) -> None:
     # Ctrl-C reaches every process of the terminal; the one that started this decides
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    outcome = _work(job, device, resume, pipe.send)
+    outcome = _work(job, device, resume, pipe.send, live)
     with suppress(BrokenPipeError):  # nobody listens any more; what was saved can be resumed
         pipe.send(outcome)
 

@@ -119,17 +119,23 @@ class Curriculum:
     def progress(self) -> Progress:
         count, total = len(self.learned), len(self.tasks)
         if count == total:
-            return Progress("done", 1.0, count_parameters(self.model), self.learned[-1]["validation"])
-        _, _, parameters, score = self.learning.progress()
+            last = self.learned[-1]
+            return Progress("done", 1.0, count_parameters(self.model), last["validation"], last["synapses"])
+        now = self.learning.progress()
         within = 0 if self._over else self.learning.epoch
         done = (count + within / self.schooling.epochs) / total
-        return Progress(f"learning {self.tasks[count].name}, {count + 1} of {total}", done, parameters, score)
+        return now._replace(doing=f"learning {self.tasks[count].name}, {count + 1} of {total}", done=done)
 
     def summary(self) -> dict[str, Any]:
-        """The accuracy matrix, what became of each task, what each costs at the end, and how well tasks are inferred."""
+        """The accuracy matrix, what became of each task, what each costs at the end, and how well tasks are inferred.
+
+        learning: in the midst of a task, how that one stands
+        """
+        within = {} if self._over or not self.learning.curve else {"learning": self.learning.summary()}
         return {
             "accuracy": self.matrix.record(),
             "tasks": self.learned,
+            **within,
             "costs": self.costs,
             "inferred": self.inferred,
         }

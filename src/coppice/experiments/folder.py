@@ -10,7 +10,8 @@ from coppice.parts import storage
 
 
 class Folder:
-    """`record.json` when finished, `checkpoint.safetensors` until then, `model.safetensors`, `path/`;
+    """`record.json` when finished, `checkpoint.safetensors` until then, `live.json` beside it where somebody looks on,
+    `model.safetensors`, `path/`;
     of a stream of tasks `learner.safetensors` in place of the model, and `unfinished.safetensors` while that is taught
     more.
     """
@@ -18,6 +19,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.record = path / "record.json"
+        self.live = path / "live.json"
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
         self.learner = path / "learner.safetensors"
@@ -60,9 +62,10 @@ class Folder:
         return finished
 
     def finish(self, finished: dict[str, Any]) -> None:
-        """Write the record; then the checkpoint has done its work."""
+        """Write the record; then the checkpoint, and the record so far, have done their work."""
         record.write(self.record, finished)
         self.checkpoint.unlink(missing_ok=True)
+        self.live.unlink(missing_ok=True)
 
     def trained(self) -> Path:
         """The model of the finished run. Raises ValueError where there is none."""
@@ -90,7 +93,7 @@ class Folder:
 
     def clear(self) -> None:
         """Remove what an earlier run left here."""
-        for file in (self.record, self.checkpoint, self.model, self.learner, self.unfinished):
+        for file in (self.record, self.live, self.checkpoint, self.model, self.learner, self.unfinished):
             file.unlink(missing_ok=True)
         shutil.rmtree(self.path / "path", ignore_errors=True)
 

@@ -192,7 +192,9 @@ class Fitting:
 
     def progress(self) -> Progress:
         score = self.curve[-1]["score"] if self.curve else None
-        return Progress("training", self.clock.epoch / self.clock.epochs, count_parameters(self.model), score)
+        done, masks = self.clock.epoch / self.clock.epochs, Masks(self.model)
+        synapses = masks.alive if len(masks) else None
+        return Progress("training", done, count_parameters(self.model), score, synapses)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -13,6 +13,7 @@ from coppice.contract import Method, Process, Progress, Task
 from coppice.data import Data, Series, Split, Splits, load
 from coppice.experiments import forecasts, record
 from coppice.experiments.folder import Folder, refuse_used
+from coppice.experiments.live import Live
 from coppice.experiments.loop import Fitting, Training, per_sample_score, retrain
 from coppice.experiments.recipe import Recipe, StreamRecipe
 from coppice.experiments.run_stream import Work, on_stream
@@ -36,8 +37,11 @@ def run(
     resume: bool = False,
     watch: Watch = lambda progress: None,
     splits: Splits | None = None,
+    live: bool = False,
 ) -> dict[str, Any]:
     """One recipe (without a sweep) with one seed; returns the record, which then stands in the folder.
+
+    live: until then, keep an unfinished record there too, no older than a unit or a second or so
 
     With `resume`, a finished run is returned as it is and a begun one goes on, to the same bits: so on the same kind of
     device, with as many threads. Without, a folder that holds a run is refused; one with a learner and no run always is.
@@ -54,18 +58,30 @@ def run(
         work = _on_splits(recipe, seed, place, folder, splits)
     process = work.process
     # a file of the user's may have changed since the run was begun; another device or number of threads, other bits
-    identity |= {"sha256": work.sha256, "device": place.type, "threads": torch.get_num_threads()}
+    identity |= {"sha256": work.data.get("sha256"), "device": place.type, "threads": torch.get_num_threads()}
     if folder.begun:
         process.load_state_dict(folder.load(identity))
     else:
         folder.clear()
         folder.save(identity, process.state_dict())
+    folder.live.unlink(missing_ok=True)  # of a run that was killed
+    note = _onlooker(recipe, seed, place, work, folder) if live else lambda: None
+    note()
     watch(process.progress())
     while process.advance():
         folder.save(identity, process.state_dict())
+        note()
         watch(process.progress())
     folder.finish(work.finish())
     return record.read(folder.record)
+
+
+def _onlooker(
+    recipe: Recipe | StreamRecipe, seed: int, device: torch.device, work: Work, folder: Folder
+) -> Callable[[], None]:
+    """What is to be called after each unit so that others can look on."""
+    envelope = record.envelope(recipe, seed, device, data=work.data, task=work.task, result={}, timing={})
+    return Live(folder.live, work.process, envelope).note
 
 
 def _digest(recipe: Recipe | StreamRecipe, given: Splits | None) -> dict[str, Any]:
@@ -90,7 +106,7 @@ def _on_splits(recipe: Recipe, seed: int, device: torch.device, folder: Folder, 
             save_model(process.model.cpu(), folder.model, **_notes(recipe, seed, splits))
         return finished
 
-    return Work(process, splits.provenance.get("sha256"), finish)
+    return Work(process, splits.provenance, splits.task, finish)
 
 
 def begin(

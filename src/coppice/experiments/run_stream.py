@@ -21,10 +21,11 @@ from coppice.parts.surgery import count_parameters
 
 
 class Work(NamedTuple):
-    """A process that has not begun, the digest of its data, and what is to be done when it has ended."""
+    """A process that has not begun, where its data come from, their task, and what is to be done when it has ended."""
 
     process: Process
-    sha256: Any
+    data: dict[str, Any]
+    task: str
     finish: Callable[[], dict[str, Any]]  # leaves what was trained in the folder; returns the record
 
 
@@ -57,7 +58,7 @@ def on_stream(recipe: StreamRecipe, seed: int, device: torch.device, folder: Fol
             timing=process.timing(),
         )
 
-    return Work(process, provenance["sha256"], finish)
+    return Work(process, provenance, "stream", finish)
 
 
 def moved(task: TaskData, device: torch.device) -> TaskData:

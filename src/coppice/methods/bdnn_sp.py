@@ -441,18 +441,23 @@ class Search:
         return Progress(f"tuning, {self.chosen.neurons} neurons", done, size, score)
 
     def summary(self) -> dict[str, Any]:
-        found = self.found()
+        decided: dict[str, Any] = {}
+        if self.choice is not None:
+            found = self.found()
+            decided = {
+                "chosen": found.chosen.index,
+                "reason": found.reason,
+                "plateau": found.plateau,
+                "validation": found.score,
+                "neurons": found.chosen.neurons,
+            }
         return {
             "pretraining": self.pretraining,
             "path": [dataclasses.asdict(step) for step in self.path],
             "ended": self.ended,
-            "chosen": found.chosen.index,
-            "reason": found.reason,
-            "plateau": found.plateau,
+            **decided,
             "tuning": self.tuning,
-            "validation": found.score,
-            "neurons": found.chosen.neurons,
-            "parameters": found.chosen.parameters,
+            "parameters": surgery.count_parameters(self.model),
             "training_flops": {phase: meter.flops for phase, meter in self.meters.items()},
             "optimizer_steps": {phase: meter.steps for phase, meter in self.meters.items()},
             "epochs": {phase: meter.epochs for phase, meter in self.meters.items()},

@@ -332,8 +332,10 @@ class LearningTask:
 
     def progress(self) -> Progress:
         done = self.epoch / self.schooling.epochs
-        score = self.curve[-1]["score"] if self.curve else None
-        return Progress(f"learning {self.task.name}", done, count_parameters(self.model), score)
+        score, alive = None, None
+        if self.curve:
+            score, alive = self.curve[-1]["score"], sum(self.curve[-1]["synapses"].values())
+        return Progress(f"learning {self.task.name}", done, count_parameters(self.model), score, alive)
 
     def summary(self) -> dict[str, Any]:
         """What the task came to. training_flops: of the new module alone, without the passes through old ones."""

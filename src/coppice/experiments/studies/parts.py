@@ -69,8 +69,8 @@ class Parts:
         done, name = len(self.results), self._next
         if self.within is None:
             return Progress(name or "done", done / len(self.parts), count_parameters(self.model), None)
-        doing, share, parameters, score = self.within.progress()
-        return Progress(f"{name}: {doing}", (done + (share or 0.0)) / len(self.parts), parameters, score)
+        now = self.within.progress()
+        return now._replace(doing=f"{name}: {now.doing}", done=(done + (now.done or 0.0)) / len(self.parts))
 
     def state_dict(self) -> dict[str, Any]:
         within = None if self.within is None else self.within.state_dict()
