@@ -39,6 +39,8 @@ class Row:
         return self.now.parameters if self.now.synapses is None else self.now.synapses
 
     def add(self, now: "Progress") -> None:
+        if self.now is not None and (self.now.synapses is None) != (now.synapses is None):
+            self.sizes.clear()  # of another kind
         self.now = now
         self.sizes.append(float(self.size or 0))
         if now.score is not None and math.isfinite(now.score):

@@ -3,6 +3,7 @@
 import errno
 import gzip
 import hashlib
+import html
 import ipaddress
 import json
 import socket
@@ -23,6 +24,7 @@ from coppice.experiments.folder import Folder
 HOST, PORT = "127.0.0.1", 8765
 REFRESH = 5  # seconds after which a page asks for the next
 LATE = 2  # seconds that a page may ask late
+LONG = 10_000  # bytes, which are worth packing
 HERE = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -62,13 +64,13 @@ class Page:
 
     def html(self) -> bytes:
         """The page as it is now; drawn again only if something changed, for drawing takes time from the runs."""
-        if not (records := self.records()):
-            return _waiting(self.title).encode()
+        records = self.records()
         with self._lock:
             state = (self.ended, [(found["fingerprint"], found.get("unfinished")) for found in records])
             if self._drawn[0] != state:
-                text = self.render(records, title=self.title, refresh=None if self.ended else REFRESH)
-                self._drawn = (state, text.encode())
+                refresh = None if self.ended else REFRESH
+                draw = self.render if records else _nothing_yet
+                self._drawn = (state, draw(records, title=self.title, refresh=refresh).encode())
             now = time.monotonic()
             self._asked = [*(then for then in self._asked if now - then < REFRESH + LATE), now]
             self._last += self.ended
@@ -76,10 +78,12 @@ class Page:
 
     def last_look(self) -> None:
         """The runs have ended: wait, not for long, until those who look on have the last page."""
-        self.ended, until = True, time.monotonic() + REFRESH + LATE
-        lately = sum(until - then < 2 * (REFRESH + LATE) for then in self._asked)
+        self.ended, now = True, time.monotonic()
+        ages = [now - then for then in self._asked]
+        # each asks once in that time, if it is not late
+        several = max(sum(age < REFRESH for age in ages), any(age < REFRESH + LATE for age in ages))
         with suppress(KeyboardInterrupt):  # who stops this has lost nothing
-            while self._last < lately and time.monotonic() < until:
+            while self._last < several and time.monotonic() < now + REFRESH + LATE:
                 time.sleep(0.05)
 
     def _record(self, folder: Folder) -> dict[str, Any] | None:
@@ -116,12 +120,11 @@ class Page:
         return {**found, "unfinished": told}
 
 
-def _waiting(title: str) -> str:
-    import html
-
+def _nothing_yet(_: Sequence[dict[str, Any]], title: str, refresh: int | None) -> str:
+    again = "" if refresh is None else '<meta http-equiv="refresh" content="2">'
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">'
-        f"<title>{html.escape(title)}</title><p>No run has left anything yet.</p></html>"
+        f'<!doctype html><html lang="en"><meta charset="utf-8">{again}<title>{html.escape(title)}</title>'
+        f"<p>{html.escape(title)}: no run has left anything{'' if refresh is None else ' yet'}.</p></html>"
     )
 
 
@@ -151,7 +154,13 @@ class _Answer(BaseHTTPRequestHandler):
             return
         page, path = self.server.page, self.path.partition("?")[0]
         if path == "/":
-            self._send(HTTPStatus.OK, "text/html", page.html())
+            try:
+                shown = page.html()
+            except Exception as error:  # the runs go on, whoever cannot draw them
+                page.warnings[f"the page could not be drawn: {error!r}"] = None
+                self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", f"{error!r}\n".encode())
+                return
+            self._send(HTTPStatus.OK, "text/html", shown)
         elif path == "/records.json":
             self._send(HTTPStatus.OK, "application/json", json.dumps(page.records()).encode())
         else:
@@ -163,7 +172,7 @@ class _Answer(BaseHTTPRequestHandler):
         mark = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         if self.headers.get("If-None-Match") == mark:
             status, body = HTTPStatus.NOT_MODIFIED, b""
-        packed = "gzip" in self.headers.get("Accept-Encoding", "") and len(body) > 10_000
+        packed = "gzip" in self.headers.get("Accept-Encoding", "") and len(body) > LONG
         if packed:  # the page may come through a tunnel
             body = gzip.compress(body, 1)
         self.send_response(status)
