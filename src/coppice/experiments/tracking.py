@@ -135,7 +135,8 @@ def rows(result: Mapping[str, Any]) -> list[Numbers]:
     there stay as they are while the run goes on.
     """
     if "parts" in result:
-        return [_numbers(_flat({name: _top(part)}, "/")) for name, part in result["parts"].items()]
+        parts = result["parts"].items()  # a part's own numbers; where it is a table of tables, theirs
+        return [_numbers(_flat({name: _top(part) or part}, "/")) for name, part in parts]
     if "tasks" in result:
         return _rows_of_stream(result)
     if "path" in result:
