@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import nn
 
 import coppice
-from coppice.cli import compacting, main, running, terminal
+from coppice.cli import board, compacting, main, running, terminal
 from coppice.data import fetch
 from coppice.data.data_sets import TASK_SETS
 from coppice.data.streams import STREAMS
@@ -185,17 +185,28 @@ def test_without_a_terminal_a_run_prints_plain_lines_and_a_table(tmp_path: Path,
         assert record.read(out / str(seed) / "record.json")["seed"] == seed
 
 
-def test_on_a_terminal_bars_show_size_and_score(
+def test_on_a_terminal_a_table_shows_size_and_score(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=120, markup=False, highlight=False)
     monkeypatch.setattr(terminal, "console", lambda: screen)
+    monkeypatch.setattr(board, "REDRAW", 0.0)
     assert main(["run", "bdnn-digits", *TINY, "--seeds", "0-1", "--out", str(tmp_path / "out")]) == 0
-    drawn = screen.file.getvalue()  # type: ignore[attr-defined]
-    assert "all runs" in drawn
-    assert "2 of 2" in drawn
-    assert re.search(r"tuning, \d+ neurons \| [\d,]+ parameters \| score 0\.\d{4}", drawn)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.file.getvalue())  # type: ignore[attr-defined]
+    assert "all runs: 1 of 2 ended, 0:0" in drawn
+    assert re.search(r"seed 1 +tuning, \d+ neurons +━+ +[\d,]+ +[▁-█]+ +0\.\d{4} +[▁-█]+ +0:\d\d", drawn)
     assert "seed 1: done, " in drawn
+    assert "seed 0: started" not in drawn
+
+
+def test_on_a_terminal_that_cannot_draw_lines_are_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    screen = Console(file=io.StringIO(), force_terminal=True, width=120, markup=False, highlight=False)
+    monkeypatch.setattr(terminal, "console", lambda: screen)
+    assert main(["run", "bdnn-digits", *TINY, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith("seed 0: started\nseed 0: done, ")
 
 
 def test_list_knows_recipes_methods_presets_and_data(capsys: Captured) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import torch
 from rich.console import Console
 
 from coppice import Learner
-from coppice.cli import learning, main, terminal
+from coppice.cli import board, learning, main, terminal
 from coppice.data.samples import read_inputs, read_samples
 
 Captured = pytest.CaptureFixture[str]
@@ -124,16 +125,19 @@ def test_what_learning_came_to_is_told(files: Path, tmp_path: Path, capsys: Capt
     assert Learner.load(tmp_path / "new").tasks["events"].scaling is None
 
 
-def test_on_a_terminal_a_bar_tells_epoch_and_score(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_a_table_tells_epoch_and_score(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=120)
     monkeypatch.setattr(terminal, "console", lambda: screen)
-    with learning._bar("new") as show:
+    monkeypatch.setattr(board, "REDRAW", 0.0)
+    with learning._watching("new") as show:
         process = Learner.load(mine).begin("new", samples(5), epochs=2)
         while process.advance():
             show(process)
-    drawn = screen.file.getvalue()  # type: ignore[attr-defined]
-    assert "epoch 1 of 2 | " in drawn
-    assert f"epoch 2 of 2 | {process.progress().parameters:,} parameters | score " in drawn
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.file.getvalue())  # type: ignore[attr-defined]
+    assert re.search(r"new +epoch 1 of 2 ", drawn)
+    now = process.progress()
+    assert re.search(rf"new +epoch 2 of 2 +━+ +{now.synapses:,} +\S+ +{now.score:.4f} ", drawn)
+    assert "all runs" not in drawn
 
 
 def test_new_samples_are_named_in_a_table_and_a_file(
@@ -212,7 +216,7 @@ def test_stopped_by_hand_it_goes_on_by_the_line_it_names(
 
         yield stop
 
-    monkeypatch.setattr(learning, "_bar", stopping)
+    monkeypatch.setattr(learning, "_watching", stopping)
     line = ["learn", "see", f"--data={files / 'see.npz'}", f"--into={folder}", *TINY, "--seed=3"]
     assert main(line) == 130
     shown = capsys.readouterr().err
