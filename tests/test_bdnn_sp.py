@@ -581,7 +581,7 @@ def test_progress_tells_the_phase(few):
     told.append(search.progress())
     while search.advance():
         told.append(search.progress())
-    assert told[0] == ("growing", None, 64 * 24 + 24 + 24 * 10 + 10, None)
+    assert told[0] == ("growing", None, 64 * 24 + 24 + 24 * 10 + 10, None, None)
     assert {p.doing.split(",")[0] for p in told} == {"growing", "shrinking", "tuning"}
     assert told[-1].done == 1.0
     assert told[-1].parameters == count_parameters(search.model)

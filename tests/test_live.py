@@ -160,6 +160,26 @@ def test_each_kind_of_run_tells_what_there_is_so_far(
     assert not Folder(tmp_path / "0").live.exists()
 
 
+def test_living_synapses_are_told_where_some_can_die(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    watch = batch.Watch(progress=lambda _, now: told.append(now))
+    (pruned,) = batch.run_all([job(tmp_path / "pruned", "forecast", FORECAST)], watch=watch)
+    assert pruned.record is not None
+    final = pruned.record["result"]["final"]
+    dead = final["parameters"] - final["alive"]
+    assert told[0].synapses == round(dead / final["sparsity"])
+    assert told[-1].synapses == told[0].synapses - dead < told[0].synapses
+    told.clear()
+    (stream,) = batch.run_all([job(tmp_path / "stream", "td-mcl-pmi-mini", STREAM)], watch=watch)
+    assert stream.record is not None
+    assert [now.synapses for now in told[1:]] == [
+        sum(unit["synapses"].values()) for task in stream.record["result"]["tasks"] for unit in task["curve"]
+    ]
+    told.clear()
+    batch.run_all([job(tmp_path / "search")], watch=watch)
+    assert {now.synapses for now in told} == {None}
+
+
 @pytest.mark.usefixtures("every_unit")
 def test_who_is_watched_comes_to_the_same_bits(alone: dict[str, Any], tmp_path: Path) -> None:
     found, outcome = watched(job(tmp_path))
