@@ -298,6 +298,16 @@ def test_a_broken_record_so_far_is_in_nobodys_way(
     assert not folder.live.exists()
 
 
+def test_an_old_record_so_far_is_not_taken_for_the_present(alone: dict[str, Any], tmp_path: Path) -> None:
+    folder, there = interrupted(job(tmp_path)), list[bool]()
+    assert folder.live.exists()
+    look = batch.Watch(progress=lambda *_: there.append(folder.live.exists()))
+    (outcome,) = batch.run_all([job(tmp_path)], resume=True, watch=look)
+    assert outcome.record is not None
+    assert outcome.record["fingerprint"] == alone["fingerprint"]
+    assert set(there) == {False}
+
+
 def test_a_record_so_far_alone_is_no_run(tmp_path: Path, alone: dict[str, Any]) -> None:
     """Killed before the first checkpoint: there is nothing to lose and nothing to go on with."""
     folder = Folder(tmp_path / "0")
