@@ -192,9 +192,8 @@ class Fitting:
 
     def progress(self) -> Progress:
         score = self.curve[-1]["score"] if self.curve else None
-        done, masks = self.clock.epoch / self.clock.epochs, Masks(self.model)
-        synapses = masks.alive if len(masks) else None
-        return Progress("training", done, count_parameters(self.model), score, synapses)
+        done, alive = self.clock.epoch / self.clock.epochs, Masks(self.model).alive or None
+        return Progress("training", done, count_parameters(self.model), score, alive)
 
     def state_dict(self) -> dict[str, Any]:
         return {
