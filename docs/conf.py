@@ -11,6 +11,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import command_line  # noqa: E402
 import docstrings  # noqa: E402
 import source_pages  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
@@ -39,7 +40,19 @@ NAVIGATION = {
         "watch",
     ],
     "Methods": ["methods/bdnn_sp", "methods/synaptic_pruning", "methods/td_mcl", "benchmarks"],
-    "Reference": ["api/index", "api/command_line", "contributing"],
+    "Reference": [
+        "api/index",
+        "api/methods",
+        "api/learner",
+        "api/models",
+        "api/contract",
+        "api/parts",
+        "api/data",
+        "api/experiments",
+        "api/integrations",
+        "api/command_line",
+        "contributing",
+    ],
 }
 LATER = {"report", "watch"}
 
@@ -64,9 +77,10 @@ html_css_files = ["coppice.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_copyright = False
-html_sidebars = {"**": ["sidebar-nav-bs.html"], "index": []}
+templates_path = ["templates"]
+html_sidebars = {"**": ["navigation.html"]}
 html_theme_options = {
-    "header_links_before_dropdown": 6,
+    "navbar_center": [],  # all pages stand in the sidebar
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["sphinx-version"],
     "footer_end": ["theme-version"],
@@ -86,6 +100,7 @@ def with_navigation(text: str) -> str:
 
 def read_source(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = source_pages.marked(source[0], page)
+    source[0] = source[0].replace(command_line.MARK, command_line.described() if command_line.MARK in source[0] else "")
     if page == "index":
         source[0] = with_navigation(source[0])
 

@@ -84,7 +84,8 @@ def _block(block: list[str]) -> list[str]:
     if first.startswith("| "):
         return _table(block)
     if FIELD.match(first):
-        return [".. rst-class:: names", "", *(line for entry in _entries(block) for line in _field(entry))]
+        fields = [INDENT + line for entry in _entries(block) for line in _field(entry)]
+        return [".. rst-class:: names", "", *fields]
     return [inline(line) for line in block]
 
 

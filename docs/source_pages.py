@@ -21,7 +21,7 @@ from sphinx.util import logging
 ROOT = Path(__file__).parent.parent
 SCHEME = "source"
 LINK = re.compile(r"\]\((?P<path>\.\./[^)#\s]*|[\w./]+\.py)(?P<line>#[^)\s]*)?\)")
-SHOWN = {".py", ".toml", ".txt"}
+SHOWN = {".py", ".toml", ".txt", ".md"}
 logger = logging.getLogger(__name__)
 
 

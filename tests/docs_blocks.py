@@ -8,15 +8,15 @@ the command line. Comments in the page, which no reader sees, say what it needs 
 """
 
 import contextlib
+import functools
 import io
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-import typer.main
+import typer
 
 import docs_setups as setups
 from coppice import cli
@@ -57,8 +57,8 @@ def pieces(page: Path) -> Iterator[Piece]:
             yield Piece(found["language"], found["code"], line)
 
 
-def run_page(page: Path, folder: Path) -> None:
-    """Run all of a page in this folder, which must be the working directory. Raises what its code raises."""
+def run_page(page: Path) -> None:
+    """Run all of a page in the working directory. Raises what its code raises."""
     namespace: dict[str, Any] = {"__name__": "__docs__"}
     printed = io.StringIO()
     compare = False
@@ -75,13 +75,14 @@ def run_page(page: Path, folder: Path) -> None:
         elif piece.kind == "sh":
             for words in command_lines(piece.text):
                 with contextlib.redirect_stdout(printed):
-                    run_line(words, where, folder)
+                    run_line(words, where)
         elif piece.kind == "toml":
-            (folder / "recipe.toml").write_text(piece.text)
-            recipes.load(str(folder / "recipe.toml"))
+            Path("recipe.toml").write_text(piece.text)
+            recipes.load("recipe.toml")
         elif compare:
             assert_alike(piece.text, printed.getvalue(), where)
-            printed.seek(0), printed.truncate()
+            printed.seek(0)
+            printed.truncate()
             compare = False
         else:
             assert piece.kind in SHOWN_ONLY, f"{where}: nobody knows how to run a block of '{piece.kind}'"
@@ -95,7 +96,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
             yield words
 
 
-def run_line(words: list[str], where: str, folder: Path) -> None:
+def run_line(words: list[str], where: str) -> None:
     """Run a command of coppice, or check it where `setups.CHECKED_ONLY` says why; check what is not coppice's."""
     line = shlex.join(words)
     if words[0] == "coppice":
@@ -113,21 +114,28 @@ def run_line(words: list[str], where: str, folder: Path) -> None:
 
 def check_command(words: list[str], where: str) -> None:
     """Whether the command line takes these words, and the recipe or learner its options; nothing is run."""
-    group = typer.main.get_command(app)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["coppice", *words])
-        try:
-            context = group.make_context("coppice", list(words), resilient_parsing=False)
-            name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
-            assert command is not None
-            values = command.make_context(name, rest, parent=context).params
-        except typer.main.click.exceptions.UsageError as error:
-            raise AssertionError(f"{where}: coppice {shlex.join(words)}: {error.format_message()}") from error
-    if name == "run":
-        recipes.load(values["recipe"], values["set_"] or [])
-        parse_seeds(values["seeds"])
-    if name == "learn":
-        learner_options(Learner(), values["set_"] or [])
+    taken: dict[str, Any] = {}
+    probe = typer.Typer(pretty_exceptions_enable=False)
+    for command in app.registered_commands:
+        assert command.callback is not None
+        probe.command(command.name)(_stub(command.callback, taken))
+    code = probe(args=words, prog_name="coppice", standalone_mode=False)
+    assert not code, f"{where}: coppice {shlex.join(words)} is refused"
+    if words[0] == "run":
+        recipes.load(taken["recipe"], taken["set_"] or [])
+        parse_seeds(taken["seeds"])
+    if words[0] == "learn":
+        learner_options(Learner(), taken["set_"] or [])
+
+
+def _stub(command: Callable[..., Any], taken: dict[str, Any]) -> Callable[..., None]:
+    """A command of the same signature that only notes what it is given."""
+
+    @functools.wraps(command)
+    def note(**given: Any) -> None:
+        taken.update(given)
+
+    return note
 
 
 def assert_alike(told: str, printed: str, where: str) -> None:

@@ -12,5 +12,7 @@ A growing spiking network (`models.modular_snn`) that TD-MCL teaches (`methods.t
 from coppice.data.samples import Samples
 from coppice.learner.learned import Learned, Prediction
 from coppice.learner.learner import Learner
+from coppice.methods.td_mcl_options import TDMCL, Schooling
+from coppice.models.modular_blocks import ModularPlan
 
-__all__ = ["Learned", "Learner", "Prediction", "Samples"]
+__all__ = ["TDMCL", "Learned", "Learner", "ModularPlan", "Prediction", "Samples", "Schooling"]
