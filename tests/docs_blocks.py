@@ -4,7 +4,7 @@ A page is run from top to bottom, in a folder of its own: its python blocks shar
 the command line. Comments in the page, which no reader sees, say what it needs and what comes out:
 
     <!-- setup: NAME -->     what the reader has already, from `docs_setups.SETUPS`
-    <!-- output -->          the text block that follows is what has been printed since the last one
+    <!-- output -->          the text block that follows is what the block before it prints
 """
 
 import contextlib
@@ -60,8 +60,7 @@ def pieces(page: Path) -> Iterator[Piece]:
 def run_page(page: Path) -> None:
     """Run all of a page in the working directory. Raises what its code raises."""
     namespace: dict[str, Any] = {"__name__": "__docs__"}
-    printed = io.StringIO()
-    compare = False
+    printed, compare = io.StringIO(), False
     for piece in pieces(page):
         where = f"{page.relative_to(ROOT)}:{piece.line}"
         if piece.kind == "setup":
@@ -69,10 +68,12 @@ def run_page(page: Path) -> None:
         elif piece.kind == "output":
             compare = True
         elif piece.kind == "python":
+            printed = io.StringIO()
             lines = "\n" * piece.line + piece.text  # so that a traceback names the line of the page
             with contextlib.redirect_stdout(printed):
                 exec(compile(lines, str(page), "exec"), namespace)
         elif piece.kind == "sh":
+            printed = io.StringIO()
             for words in command_lines(piece.text):
                 with contextlib.redirect_stdout(printed):
                     run_line(words, where)
@@ -81,8 +82,6 @@ def run_page(page: Path) -> None:
             recipes.load("recipe.toml")
         elif compare:
             assert_alike(piece.text, printed.getvalue(), where)
-            printed.seek(0)
-            printed.truncate()
             compare = False
         else:
             assert piece.kind in SHOWN_ONLY, f"{where}: nobody knows how to run a block of '{piece.kind}'"

@@ -1,6 +1,7 @@
 """What readers of README and docs have already when they come to a block of code, and which commands are only checked."""
 
 import re
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -50,10 +51,10 @@ def samples_of_two_tasks(names: Namespace) -> None:
     random = np.random.default_rng(0)
 
     def made(shape: tuple[int, ...]) -> tuple[Any, Any]:
-        y = random.integers(0, 3, 90)
-        return (random.normal(size=(90, *shape)) + y.reshape(-1, *[1] * len(shape))).astype(np.float32), y
+        y = np.arange(36) % 3
+        return (random.normal(size=(36, *shape)) + y.reshape(-1, *[1] * len(shape))).astype(np.float32), y
 
-    (x, y), (more_x, more_y) = made((1, 6, 6)), made((10, 2))
+    (x, y), (more_x, more_y) = made((1, 4, 4)), made((5, 2))
     names |= {"x": x, "y": y, "more_x": more_x, "more_y": more_y}
 
 
@@ -75,6 +76,14 @@ def flowers_table(names: Namespace) -> None:
         lines.append(f"{length:.3f},{width:.3f},{['setosa', 'virginica', 'versicolor'][k % 3]}")
     for file in ("flowers.csv", "mine.csv"):
         Path(file).write_text("\n".join(lines) + "\n")
+
+
+def files_of_readme(names: Namespace) -> None:
+    """What its command lines speak of; of the folder of skills that its Python made, a new one is begun."""
+    files_of_two_tasks(names)
+    sales(names)
+    Path("shapes.npz").rename("digits.npz")
+    shutil.rmtree("skills")
 
 
 def sales(names: Namespace) -> None:
@@ -109,6 +118,7 @@ SETUPS: dict[str, Callable[[Namespace], None]] = {
         samples_of_two_tasks,
         files_of_two_tasks,
         flowers_table,
+        files_of_readme,
         sales,
         folder_of_pictures,
     )
@@ -140,7 +150,9 @@ SHORT_SEARCH = [
 SHORTER = {
     "coppice run bdnn-digits": SHORT_SEARCH,
     "coppice run forecast ": ["--set=training.epochs=1", "--seeds=0"],
-    "coppice run recipe.toml": ["--seeds=0"],
+    "coppice run recipe.toml --seeds 0-4 --jobs 2": ["--seeds=0", "--jobs=1", "--set=training.epochs=1"],
+    "coppice run recipe.toml --set": ["--set=training.epochs=1"],
+    "coppice run recipe.toml --seeds 0-4 --out": ["--seeds=0", *SHORT_SEARCH],
     "coppice learn": ["--epochs=2"],
 }
 
@@ -166,7 +178,5 @@ def _environment(words: list[str]) -> None:
 NOT_COPPICE: dict[str, Callable[[list[str]], None]] = {
     "python3 -m venv": _extras_exist,  # .ci/run runs the line of the tests as it stands
     "pip install": _extras_exist,
-    "python docs/": _script_exists,
-    "python examples/": _script_exists,
     "export": _environment,
 }

@@ -14,7 +14,7 @@ from coppice.methods import CATALOGUE
 
 ROOT = Path(__file__).parent.parent
 PAGES = docs_blocks.pages()
-HEAVY = {"learner", "find_size", "synaptic_pruning", "add_a_task", "study", "sparsity", "images", "researcher"}
+HEAVY = {"learner", "deploy", "find_size", "synaptic_pruning", "add_a_task", "study", "sparsity", "images", "researcher"}
 
 
 def name_of(page: Path) -> str:
