@@ -32,7 +32,9 @@ def _command(name: str, function: Callable[..., Any], example: str | None) -> It
     arguments = [_argument(p, info) for p, info in parameters if isinstance(info, ArgumentInfo)]
     yield f"## coppice {name}\n"
     yield f"```text\n{' '.join(['coppice', name, *arguments, '[OPTIONS]'])}\n```\n"
-    yield "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(function.__doc__ or "").split("\n\n"))
+    yield "\n\n".join(
+        " ".join(part.split()) for part in inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    )
     yield ""
     if parameters:
         yield "| | | default |\n|---|---|---|"
@@ -50,7 +52,10 @@ def _argument(parameter: inspect.Parameter, info: Any) -> str:
 
 def _option(parameter: inspect.Parameter, info: Any) -> str:
     kind = get_args(parameter.annotation)[0]
-    given = [info.default, *(info.param_decls or ())]  # beside Annotated, the first name stands where a default would
+    given = [
+        info.default,
+        *(info.param_decls or ()),
+    ]  # beside Annotated, the first name stands where a default would
     own = (each for each in given if isinstance(each, str) and each.startswith("--"))
     name = next(own, "--" + parameter.name.replace("_", "-"))
     if kind is bool:

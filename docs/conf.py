@@ -68,10 +68,12 @@ autodoc_preserve_defaults = True
 autodoc_warningiserror = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
-add_module_names = False
+toc_object_entries_show_parents = "hide"
+smartquotes = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "coppice"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system has it
 html_static_path = ["static"]
 html_css_files = ["coppice.css"]
 html_show_sourcelink = False
@@ -100,7 +102,9 @@ def with_navigation(text: str) -> str:
 
 def read_source(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = source_pages.marked(source[0], page)
-    source[0] = source[0].replace(command_line.MARK, command_line.described() if command_line.MARK in source[0] else "")
+    source[0] = source[0].replace(
+        command_line.MARK, command_line.described() if command_line.MARK in source[0] else ""
+    )
     if page == "index":
         source[0] = with_navigation(source[0])
 

@@ -1,10 +1,10 @@
 """Our docstrings, which are plain text, as reStructuredText: what `conf.py` hands to Sphinx.
 
-    `name`              code, and a link where it is one of coppice's public names
-    name:  words        a list of names and what they mean, aligned as the source has it
-    - words             a list
-    | cell | cell |     a table, its first row the header
-    deeper lines        a block of code, or of equations, kept as it stands
+`name`              code, and a link where it is one of coppice's public names
+name:  words        a list of names and what they mean, aligned as the source has it
+- words             a list
+| cell | cell |     a table, its first row the header
+deeper lines        a block of code, or of equations, kept as it stands
 """
 
 import re
@@ -50,8 +50,8 @@ def _blocks(lines: Iterable[str]) -> list[list[str]]:
     kind = None
     for line in lines:
         if not line.strip():
-            if kind == "deep" and blocks:
-                blocks[-1].append("")  # an empty line within a block of code
+            if kind in ("deep", "item"):
+                blocks[-1].append("")  # an empty line within a block of code, or of an item that goes on
             else:
                 kind = None
             continue
@@ -80,7 +80,7 @@ def _block(block: list[str]) -> list[str]:
     if first.startswith(" "):
         return _literal(block)
     if first.startswith("- "):
-        return [line for item in _entries(block) for line in _item(item)]
+        return [line for item in _items(block) for line in _item(item)]
     if first.startswith("| "):
         return _table(block)
     if FIELD.match(first):
@@ -100,8 +100,20 @@ def _entries(block: list[str]) -> list[list[str]]:
     return entries
 
 
-def _item(entry: list[str]) -> list[str]:
-    return [f"- {inline(entry[0][2:])}", *(f"  {inline(line)}" for line in entry[1:])]
+def _items(block: list[str]) -> list[list[str]]:
+    """The items of a list, each without its mark and margin."""
+    items: list[list[str]] = []
+    for line in block:
+        if line.startswith("- "):
+            items.append([])
+        items[-1].append(line[2:])
+    return items
+
+
+def _item(item: list[str]) -> list[str]:
+    """An item may hold paragraphs and blocks of its own."""
+    inner = restructured(item)
+    return [f"- {inner[0]}", *(f"  {line}" if line else "" for line in inner[1:])]
 
 
 def _field(entry: list[str]) -> list[str]:
@@ -112,10 +124,16 @@ def _field(entry: list[str]) -> list[str]:
 
 
 def _table(block: list[str]) -> list[str]:
-    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in block if not line.startswith("|-")]
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split(" | ")]
+        for line in block
+        if not line.startswith("|-")
+    ]
     lines = [".. list-table::", f"{INDENT}:header-rows: 1", ""]
     for row in rows:
-        lines += [f"{INDENT}{'* -' if place == 0 else '  -'} {inline(cell)}" for place, cell in enumerate(row)]
+        lines += [
+            f"{INDENT}{'* -' if place == 0 else '  -'} {inline(cell)}" for place, cell in enumerate(row)
+        ]
     return lines
 
 

@@ -63,7 +63,9 @@ class SourceLinks(SphinxTransform):
             file, _hash, line = target.partition("#")
             if (complaint := wrong(file, line)) is not None:
                 logger.warning("%s", complaint, location=link, type="source")
-            link["refuri"] = f"{'../' * self.env.docname.count('/')}{page_of(file)}.html{'#' + line if line else ''}"
+            link["refuri"] = (
+                f"{'../' * self.env.docname.count('/')}{page_of(file)}.html{'#' + line if line else ''}"
+            )
             link["internal"] = True
             _linked(self.env).setdefault(file, set()).add(self.env.docname)
 
@@ -77,9 +79,9 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     for file in sorted(_linked(app.env)):
         if wrong(file, "") is not None:
             continue
-        look = HtmlFormatter(linenos="inline", lineanchors="L", anchorlinenos=True, wrapcode=True, cssclass="highlight")
+        look = HtmlFormatter(linenos="inline", linespans="L", anchorlinenos=True, cssclass="highlight")
         code = highlight((ROOT / file).read_text(), get_lexer_for_filename(file), look)
-        code = re.sub(r'(id|name)="L-(\d+)"', r'\1="L\2"', code).replace('href="#L-', 'href="#L')
+        code = code.replace('id="L-', 'id="L').replace('href="#L-', 'href="#L')
         yield page_of(file), {"title": file, "body": f"<h1><code>{file}</code></h1>\n{code}"}, "page.html"
 
 

@@ -28,7 +28,8 @@ from coppice.learner import Learner
 
 ROOT = Path(__file__).parent.parent
 PIECE = re.compile(
-    r"^<!-- (?P<mark>setup: (?P<setup>\w+)|output) -->$|^```(?P<language>\S*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^<!-- (?P<mark>setup: (?P<setup>\w+)|output) -->$|^```(?P<language>\S*)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 SHOWN_ONLY = {"", "text", "csv", "{eval-rst}"}  # languages of blocks that are no code to run
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -143,7 +144,8 @@ def assert_alike(told: str, printed: str, where: str) -> None:
     numbers = [[float(n.replace(",", "")) for n in NUMBER.findall(text)] for text in (ours, theirs)]
     same = NUMBER.sub("#", ours) == NUMBER.sub("#", theirs) and len(numbers[0]) == len(numbers[1])
     near = all(abs(a - b) <= TOLERANCE * max(abs(a), abs(b), 0.1) for a, b in zip(*numbers, strict=False))
-    assert same and near, f"{where}: the page shows\n{told}\nbut its code prints\n{printed}"
+    if not (same and near):
+        raise AssertionError(f"{where}: the page shows\n{told}\nbut its code prints\n{printed}")
 
 
 def _flat(text: str) -> str:

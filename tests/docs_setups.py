@@ -39,7 +39,9 @@ def own_model(names: Namespace) -> None:
         "model": model,
         "optimizer": torch.optim.AdamW(model.parameters(), lr=2e-2, weight_decay=0.1),
         "train": train,
-        "score": lambda model: torch.cat([right(model, slice(300, 400))] * 3),  # 300, so that nobody is warned of few
+        "score": lambda model: torch.cat(
+            [right(model, slice(300, 400))] * 3
+        ),  # 300, so that nobody is warned of few
         "epochs": 10,
         "loader": [(x[i : i + 20], y[i : i + 20]) for i in range(0, 300, 20)],
         "example": x[:1],

@@ -14,7 +14,17 @@ from coppice.methods import CATALOGUE
 
 ROOT = Path(__file__).parent.parent
 PAGES = docs_blocks.pages()
-HEAVY = {"learner", "deploy", "find_size", "synaptic_pruning", "add_a_task", "study", "sparsity", "images", "researcher"}
+HEAVY = {
+    "learner",
+    "deploy",
+    "find_size",
+    "synaptic_pruning",
+    "add_a_task",
+    "study",
+    "sparsity",
+    "images",
+    "researcher",
+}
 
 
 def name_of(page: Path) -> str:
@@ -44,7 +54,11 @@ def test_every_fence_is_found(page: Path) -> None:
 
 def test_every_exception_is_used() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
-    lines = [" ".join(words) for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for words in docs_blocks.command_lines(block)]
+    lines = [
+        " ".join(words)
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for words in docs_blocks.command_lines(block)
+    ]
     for begin in (*docs_setups.CHECKED_ONLY, *docs_setups.SHORTER, *docs_setups.NOT_COPPICE):
         assert any(line.startswith(begin) for line in lines), f"no page has '{begin}' any more"
     for setup in docs_setups.SETUPS:
@@ -81,7 +95,9 @@ def test_outputs_are_compared_by_words_and_nearly_by_numbers(told: str, printed:
         ("<!-- output -->\n", "no block follows"),
     ],
 )
-def test_a_bad_page_is_noticed(page: str, match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_page_is_noticed(
+    page: str, match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(docs_blocks, "ROOT", tmp_path)
     (tmp_path / "page.md").write_text(page)
