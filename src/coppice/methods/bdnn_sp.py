@@ -33,6 +33,7 @@ from coppice.parts.fitness import (
     stability,
 )
 from coppice.parts.neurons import Population, check_populations, populations
+from coppice.parts.options import changed
 from coppice.parts.scores import IMPORTANCES, Importance
 from coppice.parts.stopping import Budget, Choice, OneStandardError, Peak, Stop
 
@@ -198,7 +199,7 @@ def configured(preset: str | None, options: dict[str, Any]) -> BDNNSP:
     """The method with the preset's values, changed by `options`."""
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset is '{preset}', but must be one of {', '.join(PRESETS)}, or left out.")
-    return dataclasses.replace(PRESETS[preset] if preset else BDNNSP(), **options)
+    return changed(PRESETS[preset] if preset else BDNNSP(), options)
 
 
 class Search:

@@ -13,7 +13,7 @@ docs/methods/synaptic_pruning.md.
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 
 from coppice.contract import Method, Task
 from coppice.parts.agreement import is_first
+from coppice.parts.options import changed
 from coppice.parts.prunable import Neurons, Synapses
 from coppice.parts.schedules import SCHEDULES
 from coppice.parts.stored import refuse_foreign
@@ -123,7 +124,7 @@ class SynapticPruning(Method):
             raise ValueError(f"there is no preset '{preset}': the presets are {', '.join(PRESETS)}.")
         if final_sparsity is not None:
             options["final_sparsity"] = final_sparsity
-        return replace(PRESETS[preset] if preset else cls(), **options)
+        return changed(PRESETS[preset] if preset else cls(), options)
 
     def attach(self, model: nn.Module, optimizer: Optimizer, steps: int) -> "Pruning":
         """Begin: from now on the optimizer's steps prune the model. `steps`: optimizer steps planned in all.
