@@ -213,8 +213,14 @@ def test_a_plain_number_with_a_tolerance(few):
 def test_a_plain_number_with_the_default_rule_says_what_to_do(few):
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    with pytest.raises(ValueError, match="one number a sample"):
-        find_size(model, few.train, lambda m: few.score(m).mean().item(), optimizer, **QUICK)
+    epochs = []
+
+    def train(model, optimizer, more):
+        epochs.append(more)
+
+    with pytest.raises(ValueError, match=r"one number a sample.*stop=Tolerance\(0.005\)"):
+        find_size(model, train, lambda m: few.score(m).mean().item(), optimizer, **QUICK)
+    assert epochs == [1]  # said at once, not after all epochs before the first cut
 
 
 def test_a_score_with_its_own_error(few):

@@ -222,6 +222,7 @@ X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
         ({"x": X[:, 0], "y": Y}, r"x is \[6\], expected \[n, features\]"),
         ({"x": X[:, :, None], "y": Y}, r"x is \[6, 2, 1\]"),
         ({"x": X[:0], "y": Y[:0]}, r"x is \[0, 2\]"),
+        ({"x": np.ones((6, 4, 4)), "y": Y}, r"grey pictures get a channel by x\[:, None\]"),
         ({"x": X, "y": np.array(1)}, r"y is \[\], expected \[n\]"),
         ({"x": X, "y": np.array([["a", "b"]] * 6)}, r"y is \[6, 2\]"),
         ({"x": X, "y": Y, "x_test": X[:, :1], "y_test": Y}, r"x is \[6, 2\] but x_test is \[6, 1\]"),

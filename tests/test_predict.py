@@ -231,7 +231,7 @@ def test_what_is_no_forecaster_is_refused(run: Path, tmp_path: Path, capsys: Cap
     (tmp_path / "dense.toml").write_text("")
     assert main(["run", str(tmp_path / "dense.toml"), *digits, "--out", str(tmp_path / "digits")]) == 0
     capsys.readouterr()
-    assert "a model for classification, not a forecaster" in refused(
+    assert "a model for classification, which takes new samples by --data FILE" in refused(
         str(tmp_path / "digits" / "0"), capsys=capsys
     )
 

@@ -12,7 +12,7 @@ def predict(
     run: Annotated[
         Path,
         typer.Argument(
-            help="The folder of a learner, or of a finished run of a forecaster; or the .safetensors file of either."
+            help="The folder of a learner, or of a finished run; or the .safetensors file of either."
         ),
     ],
     csv: Annotated[
@@ -25,7 +25,7 @@ def predict(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Of a learner: new samples, .npz with x or a .csv with the columns it learned from."
+            help="Of a learner, or a run on samples: new ones, .npz with x or a .csv with the columns it learned from."
         ),
     ] = None,
     task: Annotated[
@@ -37,9 +37,10 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Write all of it there too, as csv.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
 ) -> None:
-    """Name the classes of new samples, with a learner; or forecast what follows the last rows, with a run's model.
+    """Say what new samples are, with a learner or a run's model; or forecast what follows the last rows of a series.
 
-    A learner (`coppice learn`) says task, class and probability of each sample of --data.
+    A learner (`coppice learn`) says task, class and probability of each sample of --data; a run on samples, such as
+    `bdnn-digits`, class and probability, or the values. Inputs are scaled as in training.
 
     A forecaster sees the last rows of each series and says what comes next, in the unit of the target. The rows need
     the columns of the training data and at least as many rows as the model sees (data.length); they are scaled by
@@ -48,6 +49,7 @@ def predict(
     if out is not None and out.exists() and not force:
         raise FileExistsError(f"{out} exists: add --force to write over it, or choose another --out.")
     from coppice.cli import terminal
+    from coppice.cli.asking import predict_samples
     from coppice.cli.learning import predict_classes
     from coppice.data import Preparation
     from coppice.experiments.folder import Folder
@@ -64,16 +66,24 @@ def predict(
             raise ValueError(f"{run} holds a learner, which takes new samples by --data FILE (.npz or .csv).")
         predict_classes(home.path, data, task, out)
         return
-    if data is not None or task is not None:
+    if task is not None:
         raise ValueError(
-            f"--data and --task are for a learner, but {run} holds none: rows for a forecaster are given by --csv."
+            f"--task is for a learner, but {run} holds none: leave it out, or name a learner's folder."
         )
     model, notes = rebuilt(Folder(run).trained() if run.is_dir() else run)
+    if notes.get("task") in ("classification", "regression"):
+        if data is None or csv is not None:
+            raise ValueError(
+                f"{run} holds a model for {notes['task']}, which takes new samples by --data FILE (.npz or .csv)."
+            )
+        predict_samples(run, model, notes, data, out)
+        return
     if notes.get("task") != "forecast":
         raise ValueError(
-            f"{run} holds a model for {notes.get('task', 'something else')}, not a forecaster: `coppice run forecast` "
-            "trains one."
+            f"{run} holds a model of no run: `coppice run` and `coppice learn` make some that can predict."
         )
+    if data is not None:
+        raise ValueError(f"{run} holds a forecaster, which takes rows by --csv FILE, not --data.")
     error = _error(run)
     preparation = Preparation.from_record(notes["data"]["preparation"])
     rows, what = _rows(run, notes, csv)

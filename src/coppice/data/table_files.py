@@ -220,7 +220,7 @@ def _checked_target(file: str, x: NDArray[Any], y: NDArray[Any], suffix: str) ->
     if x.ndim not in (2, 4) or not x.size:
         raise ValueError(
             f"'{file}': x{suffix} is {list(x.shape)}, expected [n, features] or [n, channel, height, width], "
-            "nowhere 0: reshape it."
+            f"nowhere 0: {'grey pictures get a channel by x[:, None].' if x.ndim == 3 else 'reshape it.'}"
         )
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim > 1 + (y.dtype.kind != "U") or not y.shape or not y.size:

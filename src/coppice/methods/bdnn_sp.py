@@ -264,7 +264,10 @@ class Search:
 
     def _pretrain(self) -> None:
         self._run("pretrain", 1)
-        self.pretraining.append(Score.of(self.score(self.model)).value)
+        score = Score.of(self.score(self.model))
+        if isinstance(self.method.stop, OneStandardError):
+            self.method.stop.check(score.error)  # refused after one epoch, not after all before the first cut
+        self.pretraining.append(score.value)
 
     # --- Algorithm 1 ----------------------------------------------------------------------------------------
 

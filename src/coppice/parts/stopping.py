@@ -53,6 +53,16 @@ class OneStandardError:
         if self.give_up < self.errors:
             raise ValueError(f"give_up is {self.give_up}, which is less than errors = {self.errors}.")
 
+    def check(self, error: float | None) -> float:
+        """The standard error of a score. Raises ValueError where it has none."""
+        if error is None:
+            raise ValueError(
+                "OneStandardError needs the score's standard error: let the score function return one number a sample "
+                "([sample], such as 1 for right and 0 for wrong) or Score(value, error); or take a rule that needs none, "
+                "stop=Tolerance(0.005) of coppice.parts.stopping."
+            )
+        return error
+
     def finished(self, path: Sequence[Step]) -> str | None:
         scores, best, error = self._best(path)
         low = [score < scores[best] - self.give_up * error for score in scores]
@@ -81,13 +91,7 @@ class OneStandardError:
     def _best(self, path: Sequence[Step]) -> tuple[list[float], int, float]:
         scores = smoothed([step.score for step in path], self.smooth)
         best = max(range(len(scores)), key=scores.__getitem__)
-        error = path[best].error
-        if error is None:
-            raise ValueError(
-                "OneStandardError needs the score's standard error: let the score function return one number a sample "
-                "([sample], such as 1 for right and 0 for wrong) or Score(value, error); or use Tolerance(0.005)."
-            )
-        return scores, best, error
+        return scores, best, self.check(path[best].error)
 
 
 @dataclass(frozen=True)
