@@ -54,7 +54,7 @@ NAVIGATION = {
         "contributing",
     ],
 }
-LATER = {"report", "watch"}
+LATER = {"report"}
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3

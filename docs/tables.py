@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import tables_bdnn_sp as bdnn_sp
 import tables_forecasting as forecasting
+import tables_readme as readme
 import tables_td_mcl as td_mcl
 from claims import claims_table
 from claims_td_mcl import claims_table as td_mcl_claims
@@ -37,7 +38,12 @@ def benchmark_table(name: str) -> Iterator[str]:
 
 
 BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
-    "README.md": {"results": bdnn_sp.readme_table, "forecast": forecasting.readme_table},
+    "README.md": {
+        "results": bdnn_sp.readme_table,
+        "forecast": forecasting.readme_table,
+        "skills": readme.skills_table,
+        "papers": readme.papers_table,
+    },
     "docs/benchmarks.md": {
         "masks": lambda: benchmark_table("masks"),
         "removal": lambda: benchmark_table("removal"),

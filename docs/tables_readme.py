@@ -34,7 +34,7 @@ def papers_table() -> Iterator[str]:
         (theirs, _), (ours, _) = (verdict(claim, study, form) for form in (PAPER, OURS))
         lines.append([f"synaptic pruning: {words}", claim.paper, theirs, ours])
     lines.append(
-        ["TD-MCL: any", "its tables were not at hand", "", "the next table, beside what others do on it"]
+        ["TD-MCL: any", "its tables were not at hand", "", "the table above, beside what others do on it"]
     )
     yield from markdown(["effect", "the paper", "its form here", "ours"], lines)
 

@@ -130,6 +130,9 @@ SETUPS: dict[str, Callable[[Namespace], None]] = {
 CHECKED_ONLY = {
     "coppice demo": "takes two minutes; tests/test_cli.py runs it",
     "coppice run bdnn-mnist": "downloads MNIST",
+    "coppice run bdnn-digits --watch": "serves a page; tests/test_live.py asks for it",
+    "coppice run bdnn-digits --seeds 0-3 --jobs 2 --watch": "the same, in several processes",
+    "coppice run forecast --seeds 0-4 --track": "takes a minute; tests/test_trackers.py reads back what is told",
     "coppice run td-mcl-": "takes minutes, or downloads CIFAR-100; tests/test_curriculum.py runs such streams",
     "coppice run continual-pmi-mini": "takes an hour; tests/test_continual_study.py runs it shortened",
     "coppice run alternatives-digits": "takes minutes; tests/test_studies.py runs it shortened",
