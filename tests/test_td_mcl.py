@@ -444,6 +444,9 @@ def test_each_evolution_keeps_its_links(two: ModularSNN, evolution: Any) -> None
             assert wiring["kept"][block] == [int(max(rises, key=rises.__getitem__))]
     if evolution != "none":
         assert process.curve[-1]["link_mass"] > 0
+        assert sum(process.curve[-1]["link_masses"].values()) == pytest.approx(
+            process.curve[-1]["link_mass"], rel=1e-3
+        )
 
 
 def test_overgrown_links_are_judged_by_leaving_each_out(two: ModularSNN) -> None:

@@ -78,6 +78,10 @@ class Method:
         """False while the structure is still on its way: only a settled epoch's weights are worth keeping."""
         return True
 
+    def summary(self) -> dict[str, Any]:
+        """What the record keeps of it beside the curve: JSON values that depend on recipe and seed only."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         return {}
 

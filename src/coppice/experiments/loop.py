@@ -225,6 +225,7 @@ class Fitting:
             "parameters": count_parameters(self.model),
             "training_flops": {"train": self.meter.flops},
             "optimizer_steps": {"train": self.meter.steps},
+            **self.method.summary(),
         }
 
     def timing(self) -> dict[str, Any]:

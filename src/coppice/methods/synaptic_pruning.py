@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from coppice.contract import Method, Task
 from coppice.parts.agreement import is_first
+from coppice.parts.histograms import histogram
 from coppice.parts.options import changed
 from coppice.parts.prunable import Neurons, Synapses
 from coppice.parts.schedules import SCHEDULES
@@ -33,6 +34,7 @@ from coppice.parts.units import units
 
 # most of one tensor that may die where a model has attention: a global |w| took 97 % of a feed-forward matrix
 ATTENTION_CAP = 0.95
+LOOKS = 11  # histograms of |w| that a run keeps at the most
 
 
 @dataclass
@@ -141,6 +143,7 @@ class SynapticPruning(Method):
                 " Task.steps."
             )
         self.at_work = self.attach(model, optimizer, task.steps)  # type: ignore[misc]
+        self.at_work.looks = self.unit == "synapse"
 
     def end_task(self, model: nn.Module, task: Task) -> None:
         if self.at_work is not None:
@@ -149,6 +152,12 @@ class SynapticPruning(Method):
     @property
     def settled(self) -> bool:
         return self.at_work is None or self.at_work.done
+
+    def summary(self) -> dict[str, Any]:
+        """histograms: how strong the synapses were at up to LOOKS events of the ramp, see `parts.histograms`."""
+        return (
+            {} if self.at_work is None or not self.at_work.looks else {"histograms": self.at_work.histograms}
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self.at_work is None else self.at_work.state_dict()
@@ -199,6 +208,7 @@ class Pruning:
     body:        what can die
     masks:       which synapses are alive; buffers of the model
     events:      what happened: step, target, sparsity, killed, regrown
+    looks:       whether histograms of |w| are kept, at the first event, at each tenth of the ramp and at the last
     """
 
     def __init__(self, settings: SynapticPruning, model: nn.Module, optimizer: Optimizer, steps: int) -> None:
@@ -211,6 +221,8 @@ class Pruning:
         self.settings, self.model, self.optimizer, self.steps = settings, model, optimizer, steps
         self.step = 0
         self.events: list[dict[str, Any]] = []
+        self.looks = False
+        self.histograms: list[dict[str, Any]] = []
         self.first = max(1, round(settings.start * steps))
         self.last = max(self.first, round(settings.end * steps))
         self.every = int(settings.every) if settings.every >= 1 else max(1, round(settings.every * steps))
@@ -292,6 +304,7 @@ class Pruning:
             "steps": self.steps,
             "events": [dict(event) for event in self.events],
             "body": self.body.state_dict(),
+            **({"histograms": list(self.histograms)} if self.looks else {}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -311,6 +324,7 @@ class Pruning:
                 )
         self.body.load_state_dict(state["body"])
         self.step, self.events = state["step"], [dict(event) for event in state["events"]]
+        self.histograms = list(state.get("histograms", []))  # an earlier version kept none
         self._listen()
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -340,7 +354,11 @@ class Pruning:
         self.step += 1
         if self._due(self.step):
             target = self.target(self.step)
+            before = self._strengths() if self._worth_a_look() else None
             deaths = self.body.reach(target, self.step)
+            if before is not None:
+                seen = histogram(before, self.masks, threshold=self.settings.score == "magnitude")
+                self.histograms.append({"step": self.step, "sparsity": self.sparsity, **seen})
             self.events.append(
                 {"step": self.step, "target": target, "sparsity": self.sparsity, **deaths._asdict()}
             )
@@ -352,6 +370,23 @@ class Pruning:
         if step < self.first:
             return bool(self.settings.newborn) and step % self.every == 0
         return step < self.last and (step - self.first) % self.every == 0
+
+    def _worth_a_look(self) -> bool:
+        """The first event of each tenth of the ramp, and the last."""
+        if not self.looks or self.step < self.first:
+            return False
+        if not self.histograms:
+            return True
+        length = max(1, self.last - self.first)
+        now, seen = (
+            (LOOKS - 1) * (step - self.first) // length for step in (self.step, self.histograms[-1]["step"])
+        )
+        return now > seen
+
+    def _strengths(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """|w| and mask as they are now, by name."""
+        names = self.body.names
+        return {name: (self.body.parameter(name).abs(), self.masks[name].clone()) for name in names}
 
     def _listen(self) -> None:
         """Hear the gradients of the dead where the next step may wake them; the last event wakes none."""

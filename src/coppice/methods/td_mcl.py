@@ -309,6 +309,10 @@ class LearningTask:
     def _note(self, loss: float) -> None:
         names, modules = self.network.names, [self.network.module(n) for n in range(self.number + 1)]
         links = [(b, k) for b, sources in self.module.wiring().items() for k in sources]
+        mass = {link: float(self.module.synapses_from(*link).detach().abs().sum()) for link in links}
+        by_source = {
+            k: sum(mass[link] for link in links if link[1] == k) for k in sorted({k for _, k in links})
+        }
         self.curve.append(
             {
                 "epoch": self.epoch - 1,
@@ -324,9 +328,8 @@ class LearningTask:
                 ),
                 "links": len(links),
                 "link_synapses": sum(self.module.synapses_from(*link).numel() for link in links),
-                "link_mass": sum(
-                    float(self.module.synapses_from(*link).detach().abs().sum()) for link in links
-                ),
+                "link_mass": sum(mass.values()),
+                "link_masses": {names[k]: float(f"{whole:.4g}") for k, whole in by_source.items()},
             }
         )
 
