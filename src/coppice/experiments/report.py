@@ -178,7 +178,7 @@ def _run_table(group: Group) -> Table:
 
 def _study_table(group: Group) -> Table:
     """One line for each part of the study, in its numbers the mean over the seeds."""
-    parts = [_one_level(record["result"]["parts"]) for record in group.records]
+    parts = [one_level(record["result"]["parts"]) for record in group.records]
     # a part may be missing or stay without a number in some seeds, so the mean is over those that have it
     names = list(dict.fromkeys(name for part in parts for name in part))
     keys = list(
@@ -195,7 +195,7 @@ def _study_table(group: Group) -> Table:
     return Table(f"{group.title} (seeds {seeds})", ["part", *keys], lines)
 
 
-def _one_level(parts: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def one_level(parts: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """A part that holds nothing but parts of its own, such as one for each width, as those."""
     found: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():

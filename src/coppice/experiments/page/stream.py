@@ -1,0 +1,232 @@
+"""A stream of tasks: modules that grow, link and shrink; what is remembered; what an answer costs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from coppice.experiments.accuracy_matrix import FORMULAS, AccuracyMatrix
+from coppice.experiments.page.modules import epochs_of, module_picture
+from coppice.experiments.page.panel import Figure, Panel, Record, Words
+from coppice.experiments.page.style import COLOURS, GREY, axis, bars, line, pattern
+from coppice.experiments.statistics import mean
+
+Tasks = Sequence[Mapping[str, Any]]
+
+
+def panels(record: Record) -> list[Panel]:
+    """Whatever of a stream this record holds so far."""
+    result = record["result"]
+    tasks = result.get("tasks") or []
+    found = dynamics_panels(tasks)
+    accuracy = result.get("accuracy") or {}
+    if accuracy.get("rows"):
+        found.append(matrix_panel([AccuracyMatrix(accuracy["tasks"], accuracy["rows"])]))
+    if result.get("costs"):
+        found.append(_energy(tasks, result["costs"]))
+    if tasks and tasks[-1].get("modules"):
+        found.append(_grown(tasks[-1]["modules"]))
+    if result.get("inferred", {}).get("by_task") and accuracy.get("rows"):
+        found.append(_untold(accuracy, result["inferred"]))
+    if result.get("in_the_loop"):
+        found.append(_loop(result["in_the_loop"]))
+    clock = record.get("timing", {}).get("tasks")
+    if clock:
+        found.append(_time(clock))
+    return found
+
+
+def dynamics_panels(tasks: Tasks) -> list[Panel]:
+    """The picture of the modules, and their sizes and scores over the epochs of the whole stream."""
+    told = epochs_of(tasks)
+    if not told:
+        return []
+    return [module_picture(tasks), _sizes(tasks), _learning(tasks)]
+
+
+def task_axis(tasks: Tasks) -> dict[str, Any]:
+    """An x axis of epochs, named by the task that was learned in them: {"xaxis", "shapes"} of a layout."""
+    middles, shapes, start = [], [], 0
+    for task in tasks:
+        length = len(task["curve"])
+        middles.append(start + (length + 1) / 2)
+        if start:
+            shapes.append(
+                {
+                    "type": "line", "x0": start + 0.5, "x1": start + 0.5, "yref": "paper", "y0": 0, "y1": 1,
+                    "line": {"color": GREY, "width": 1, "dash": "dot"},
+                }
+            )  # fmt: skip
+        start += length
+    names = [task["task"] for task in tasks]
+    named = axis("", tickmode="array", tickvals=middles, ticktext=names, range=[0.5, start + 0.5], showgrid=False)
+    return {"xaxis": named, "shapes": shapes}
+
+
+def _sizes(tasks: Tasks) -> Panel:
+    told = epochs_of(tasks)
+    x = [epoch + 0.5 for epoch in range(len(told) + 1)]  # what lies between two epochs is how the later left it
+    names = [task["task"] for task in tasks]
+    kernels = [
+        {
+            **line(name, x, _stairs([epoch["kernels"].get(name, 0) for _, epoch in told]), n, hovertemplate="%{y:,}"),
+            "mode": "lines", "stackgroup": "all", "line": {"color": COLOURS[n % 7], "width": 1, "shape": "vh"},
+            "fillcolor": COLOURS[n % 7], "fillpattern": pattern(n), "legendgroup": name,
+        }
+        for n, name in enumerate(names)
+    ]  # fmt: skip
+    mass, before = [], 0.0
+    for task in tasks:
+        mass += [before + epoch.get("link_mass", 0.0) for epoch in task["curve"]]
+        before = mass[-1] if mass else 0.0
+    links = line("mass of all links", x, _stairs(mass), 1, mode="lines", hovertemplate="%{y:.4g}", showlegend=False)
+    links["line"] = {**links["line"], "shape": "vh", "dash": "solid"}
+    first = sum(told[0][1]["kernels"].values())
+    last = sum(told[-1][1]["kernels"].values())
+    words = (
+        "The living local kernels of each module, which grow with each task and are then refined and inhibited; and the mass "
+        "of the long-range links, the sum of |V| over all there are."
+    )
+    figures = [
+        Figure(
+            f"Living local kernels by module, {first:,} after the first epoch and {last:,} after the last.",
+            kernels, {**task_axis(tasks), "yaxis": axis("kernels", rangemode="tozero")}, 340, title="living local kernels",
+        ),
+        Figure(
+            f"Mass of long-range links, {mass[-1]:.4g} after the last epoch.",
+            [links], {**task_axis(tasks), "yaxis": axis("sum of |V|", rangemode="tozero")}, 260, title="mass of long-range links",
+        ),
+    ]  # fmt: skip
+    return Panel("sizes", "Modules and links over the stream", words, figures)
+
+
+def _stairs(values: Sequence[float]) -> list[float]:
+    return [*values[:1], *values]
+
+
+def _learning(tasks: Tasks) -> Panel:
+    data, start = [], 0
+    for n, task in enumerate(tasks):
+        x = range(start + 1, start + len(task["curve"]) + 1)
+        data.append(line(task["task"], x, [e["score"] for e in task["curve"]], n, hovertemplate="%{y:.1%}"))
+        start += len(task["curve"])
+    words = "Validation accuracy on the task that is being learned, after each epoch."
+    layout = {**task_axis(tasks), "yaxis": axis("validation accuracy", tickformat=".0%")}
+    return Panel("learning", "Learning curves", words, [Figure(words, data, layout, 320)])
+
+
+def matrix_panel(matrices: Sequence[AccuracyMatrix], title: str = "What is remembered") -> Panel:
+    """The accuracy matrix as a map, the mean over the seeds, and every number read from it with its formula."""
+    tasks = matrices[0].tasks
+    rows = min(len(matrix.rows) for matrix in matrices)
+    cells = [
+        [
+            mean([100 * matrix.rows[i][j] for matrix in matrices]).value if j <= i else None
+            for j in range(len(tasks))
+        ]
+        for i in range(rows)
+    ]
+    known = [value for row in cells for value in row if value is not None]
+    floor = max(0.0, 10 * (min(known) // 10))
+    data = [
+        {
+            "type": "heatmap", "x": list(tasks), "y": list(tasks[:rows]), "z": cells, "xgap": 2, "ygap": 2,
+            "text": [["" if v is None else f"{v:.1f}" for v in row] for row in cells], "texttemplate": "%{text}",
+            "zmin": floor, "zmax": 100, "colorscale": "Cividis", "hoverongaps": False, "showscale": False, "name": "accuracy",
+            "hovertemplate": "on %{x} after %{y}: %{z:.2f} %<extra></extra>",
+        }
+    ]  # fmt: skip
+    layout = {
+        "xaxis": axis("accuracy on", side="top", showgrid=False, tickangle=-40, type="category"),
+        "yaxis": axis("after learning", autorange="reversed", showgrid=False, type="category"),
+        "hovermode": "closest",
+    }
+    found = [matrix.measures() for matrix in matrices]
+    lines = [
+        [name, mean([100 * numbers[name] for numbers in found if name in numbers]).text(2), FORMULAS[name]]
+        for name in FORMULAS
+        if name in found[0]
+    ]
+    told = ", ".join(f"{name} {value}" for name, value, _ in lines)
+    over = f", mean of {len(matrices)} seeds" if len(matrices) > 1 else ""
+    label = f"Test accuracy in percent on each task after each task{over}. {told}."
+    words = (
+        f"Test accuracy in percent{over}: a row after each task learned, a column for each task tested. Read a column "
+        "downwards to see what later tasks left of it."
+    )
+    table = Words(("measure", "in points", "formula"), lines, "A[i,j]: accuracy on task j after task i, N tasks")
+    figure = Figure(label, data, layout, 150 + 40 * rows, wide=92 + 34 * len(tasks))
+    return Panel("matrix", title, words, [figure], tables=[table])
+
+
+def _energy(tasks: Tasks, costs: Mapping[str, Any]) -> Panel:
+    names = list(costs)
+    then = {task["task"]: task["costs"] for task in tasks if task.get("costs")}
+    figures = []
+    for key, title, scale in (
+        ("energy_compute_pj", "energy of the arithmetic, nJ", 1000),
+        ("synaptic_operations", "synaptic operations", 1),
+    ):
+        data = []
+        if all(name in then for name in names):
+            before = [then[name][key] / scale for name in names]
+            data.append(bars("when just learned", names, before, 5, hovertemplate="%{y:,.4g}"))
+        after = [costs[name][key] / scale for name in names]
+        data.append(bars("at the end of the stream", names, after, 0, hovertemplate="%{y:,.4g}"))
+        layout = {"xaxis": axis("", type="category"), "yaxis": axis(""), "barmode": "group"}
+        told = ", ".join(f"{name} {value:,.4g}" for name, value in zip(names, after, strict=True))
+        figures.append(Figure(f"{title} of an answer at the end: {told}.", data, layout, 300, title=title))
+    footprint = next(iter(costs.values()))
+    words = (
+        "What an answer takes, all modules that it needs at work, mean over test inputs; 45 nm. The network takes "
+        f"{footprint['footprint']:,} bytes, {footprint['footprint_packed']:,} without its dead synapses."
+    )
+    return Panel("energy", "Energy and operations", words, figures)
+
+
+def _grown(modules: Mapping[str, Any]) -> Panel:
+    names = list(modules)
+    data = [
+        bars("grown", names, [modules[name]["grown"] for name in names], 5, hovertemplate="%{y:,}"),
+        bars("alive at the end", names, [modules[name]["synapses"] for name in names], 0, hovertemplate="%{y:,}"),
+    ]
+    grown, alive = (sum(modules[name][key] for name in names) for key in ("grown", "synapses"))
+    words = f"Of {grown:,} synapses that grew, {alive:,} are alive at the end, {100 * alive / grown:.0f} %."
+    layout = {"xaxis": axis("", type="category"), "yaxis": axis("synapses"), "barmode": "group"}
+    return Panel("grown", "Synapses, grown and alive", words, [Figure(words, data, layout, 300)])
+
+
+def _untold(accuracy: Mapping[str, Any], inferred: Mapping[str, Any]) -> Panel:
+    names, by_task = accuracy["tasks"], inferred["by_task"]
+    data = [
+        bars("when told the task", names, accuracy["rows"][-1], 5, hovertemplate="%{y:.1%}"),
+        bars("when not told", names, [by_task[name]["class"] for name in names], 0, hovertemplate="%{y:.1%}"),
+    ]
+    words = (
+        f"Share of test samples named right. Without being told the task, {100 * inferred['class']:.1f} % of the classes "
+        f"and {100 * inferred['task']:.1f} % of the tasks."
+    )
+    layout = {
+        "xaxis": axis("", type="category"),
+        "yaxis": axis("named right", tickformat=".0%", range=[0, 1.02]),
+        "barmode": "group",
+    }
+    return Panel("untold", "Without being told the task", words, [Figure(words, data, layout, 300)])
+
+
+def _loop(looped: Mapping[str, Mapping[str, float]]) -> Panel:
+    names = list(looped)
+    shares = [looped[name]["share"] for name in names]
+    data = [bars("share", names, shares, 2, hovertemplate="%{x}: %{y:.1%}<extra></extra>", showlegend=False)]
+    words = "Policies in the loop: 0 % is chance, 100 % the controller that was cloned."
+    keys = ("policy", "controller", "random")
+    lines = [[name, *(f"{looped[name][key]:,.1f}" for key in keys), f"{100 * looped[name]['share']:.1f} %"] for name in names]
+    layout = {"xaxis": axis("", type="category"), "yaxis": axis("share", tickformat=".0%"), "bargap": 0.5}
+    table = Words(("task", *keys, "share"), lines, "mean return of the same seeded episodes")
+    return Panel("loop", "In the loop", words, [Figure(words, data, layout, 260)], tables=[table])
+
+
+def _time(clock: Mapping[str, Mapping[str, float]]) -> Panel:
+    seconds = [found["seconds"] for found in clock.values()]
+    data = [bars("seconds", clock, seconds, 0, hovertemplate="%{x}: %{y:.3g} s<extra></extra>", showlegend=False)]
+    words = f"Seconds of learning, task by task; {sum(seconds):.3g} s in all."
+    layout = {"xaxis": axis("", type="category"), "yaxis": axis("seconds")}
+    return Panel("time", "Time of each task", words, [Figure(words, data, layout, 260)])
