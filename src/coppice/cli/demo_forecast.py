@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from coppice.cli import terminal
 from coppice.cli.running import run_alone
@@ -11,8 +12,8 @@ from coppice.methods import Dense
 UNIT = "ppm"  # of CO2 in the air
 
 
-def show(out: Path, seed: int) -> None:
-    """Train dense and pruned with the same seed; compare with each other and with persistence."""
+def show(out: Path, seed: int) -> list[dict[str, Any]]:
+    """Train dense and pruned with the same seed; compare with each other and with persistence; returns both records."""
     pruned_one = recipe.load("forecast")
     assert isinstance(pruned_one, recipe.Recipe)
     dense_one = dataclasses.replace(pruned_one, name="dense-forecast", method=Dense())
@@ -40,3 +41,4 @@ def show(out: Path, seed: int) -> None:
         f"smaller, the test error {100 * (small['test'] / large['test'] - 1):+.1f} % ({pruned['data']['counts']['test']} "
         "test weeks, one seed; `coppice run forecasting` compares on many)."
     )
+    return [pruned, dense]

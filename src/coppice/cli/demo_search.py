@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,8 +18,8 @@ from coppice.parts.blueprint import load_model
 DIGITS = 8 * 8  # pixels
 
 
-def show(out: Path, seed: int) -> None:
-    """Search, train the large network for as many epochs, compare, draw."""
+def show(out: Path, seed: int) -> list[dict[str, Any]]:
+    """Search, train the large network for as many epochs, compare, draw; returns both records."""
     found_by_search = recipe.load("bdnn-digits")
     assert isinstance(found_by_search, recipe.Recipe)
     folders = {name: out / name for name in ("search", "dense")}
@@ -56,6 +57,7 @@ def show(out: Path, seed: int) -> None:
         from coppice.experiments.figures import save, search_figure
     except ModuleNotFoundError as missing:
         print(f'no picture: {missing.name} is missing; pip install "coppice[plots]".', file=sys.stderr)
-        return
+        return [search, dense]
     png, svg = save(search_figure(search), out / "search")
     print(f"picture: {png}, {svg.name}")
+    return [search, dense]

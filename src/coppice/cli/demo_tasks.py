@@ -1,6 +1,7 @@
 """The last part of coppice demo: a spiking network learns six tasks, one after another, and shrinks meanwhile."""
 
 from pathlib import Path
+from typing import Any
 
 from coppice.cli import terminal
 from coppice.cli.running import run_alone
@@ -9,8 +10,8 @@ from coppice.experiments.accuracy_matrix import FORMULAS, AccuracyMatrix
 from coppice.experiments.report_continual import matrix_table
 
 
-def show(out: Path, seed: int) -> None:
-    """Learn the stream; print the accuracy matrix, and what became of each module."""
+def show(out: Path, seed: int) -> dict[str, Any]:
+    """Learn the stream; print the accuracy matrix, and what became of each module; returns the record."""
     run = run_alone(recipe.load("td-mcl-pmi-mini"), seed, out / "tasks", "six tasks")
     matrix = AccuracyMatrix.from_record(run["result"]["accuracy"])
     terminal.print_table(*matrix_table("six tasks, one after another", [matrix]))
@@ -54,3 +55,4 @@ def show(out: Path, seed: int) -> None:
         f"One seed. The network can learn more: coppice learn NAME --data more.npz --into {out / 'tasks'}; the"
         " next demo writes it over."
     )
+    return run

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 LONGEST = 80  # letters of a figure's name
+NAMED = 3  # recipes that a page's title names
 
 
 def list_() -> None:
@@ -71,17 +72,37 @@ def report(
         Path | None,
         typer.Option(help="Folder for pictures of searches, streams and studies, as PNG and SVG."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The page; a report that is there is written over, another file is not.",
+            show_default="report.html in RUN, of several RUNs in the current folder",
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Show what runs came to: one table for each recipe and setting, with mean and 95 % interval."""
-    from coppice.cli import terminal
-    from coppice.experiments import report as tables
+    """Show what runs came to: tables here, and a page of HTML with pictures that needs no network.
 
-    records = _records(runs)
+    One table for each recipe and setting, with mean and 95 % interval. The page shows the same of one run or of many,
+    with the network as it shrank, every curve, and how each run was made. A record that cannot be read is named and
+    passed over.
+    """
+    from coppice.cli import paging, terminal
+    from coppice.experiments import report as tables
+    from coppice.experiments.page.render import refuse_other
+
+    file = html or paging.place(runs)
+    records, skipped = _records(runs)
+    refuse_other(file)
     groups = tables.grouped(records)
     terminal.print_groups(groups)
     terminal.print_warnings(text for record in records for text in record["result"].get("warnings", []))
     if figures is not None:
         _draw(groups, figures)
+    paging.write(records, file, _title(runs, records), skipped)
+    if open_:
+        paging.show(file)
 
 
 def data(
@@ -109,23 +130,34 @@ def data(
             print(f"{name}: {fetch(file)}", flush=True)
 
 
-def _records(runs: list[Path]) -> list[dict[str, Any]]:
-    """The records in these files and folders; one that cannot be read is named and passed over."""
+def _title(runs: list[Path], records: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(record["name"] for record in records))
+    if len(records) == 1:
+        return f"{names[0]}, seed {records[0]['seed']}"
+    if len(names) <= NAMED:
+        return ", ".join(names)
+    return runs[0].resolve().name if len(runs) == 1 else f"{len(names)} recipes"
+
+
+def _records(runs: list[Path]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The records in these files and folders; and those that cannot be read, which are named and passed over."""
     from coppice.experiments import record
 
     found: dict[Path, dict[str, Any]] = {}
+    skipped: list[str] = []
     for place in runs:
         if not place.exists():
             raise FileNotFoundError(f"there is no file or folder {place}.")
         for file in sorted(place.rglob("record.json"), key=_by_number) if place.is_dir() else [place]:
             try:
                 found[file.resolve()] = record.read(file)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 print(f"warning: passed over: {error}", file=sys.stderr)
+                skipped.append(str(error))
     if not found:
         places = ", ".join(str(place) for place in runs)
         raise ValueError(f"{places}: no readable record of a finished run; `coppice run` writes them.")
-    return list(found.values())
+    return list(found.values()), skipped
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

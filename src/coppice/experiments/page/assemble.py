@@ -5,6 +5,7 @@ from typing import Any
 
 from coppice.experiments import report_continual, report_forecasting
 from coppice.experiments.page import continual, forecasting, groups, parts, search, stream, training
+from coppice.experiments.page.families import families_of
 from coppice.experiments.page.panel import Figure, Panel, Record, Section
 from coppice.experiments.page.style import COLOURS, INK, axis
 from coppice.experiments.page.tiles import cost_table, tiles
@@ -23,12 +24,18 @@ def split(records: Sequence[Record]) -> tuple[list[Group], list[Record]]:
 
 def sections(found: Sequence[Group], going: Sequence[Record]) -> list[Section]:
     """Every section with something to see, in order."""
-    made = [*_running(going), *_families(found), *_forecasting_study(found), *_other_studies(found), *_runs(found)]
+    made = [
+        *_running(going),
+        *_families(found),
+        *_forecasting_study(found),
+        *_other_studies(found),
+        *_runs(found),
+    ]
     return [section for section in made if section.panels or section.tiles]
 
 
 def _running(going: Sequence[Record]) -> list[Section]:
-    made = []
+    made: list[Section] = []
     for record in going:
         standing = record["unfinished"]
         done = "" if standing.get("done") is None else f", {100 * standing['done']:.0f} %"
@@ -44,7 +51,7 @@ def _running(going: Sequence[Record]) -> list[Section]:
 
 
 def _families(found: Sequence[Group]) -> list[Section]:
-    families = [family for family in groups.families(found) if family.runs > 1]
+    families = [family for family in families_of(found) if family.runs > 1]
     return [
         Section(
             f"family-{number}",
@@ -67,7 +74,7 @@ def _forecasting_study(found: Sequence[Group]) -> list[Section]:
         table = report_forecasting.cells([dict(record) for record in records])
         words = f"{len(records)} runs in {len(table)} cells: a data set, a model and a window length, each with its seeds."
         made.append(Section(f"study-{number}", f"The study {name}", words, forecasting.panels(records)))
-        for cell, (record, *_) in table.items():
+        for record, *_ in table.values():
             panel = forecasting.sparsity_panel(record)
             if panel is not None:
                 title = f"{Cell.of(dict(record)).title}, seed {record['seed']}"
@@ -91,7 +98,9 @@ def _other_studies(found: Sequence[Group]) -> list[Section]:
 
 
 def _runs(found: Sequence[Group]) -> list[Section]:
-    plain = [(group, record) for group in found for record in group.records if "parts" not in record["result"]]
+    plain = [
+        (group, record) for group in found for record in group.records if "parts" not in record["result"]
+    ]
     if len(plain) > DETAILED:
         plain = [(group, record) for group, record in plain if record is group.records[0]]
     return [

@@ -78,21 +78,38 @@ def _arms(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Panel:
              "showlegend": False}
         )  # fmt: skip
     rows_axis = axis("", categoryorder="array", categoryarray=order, dtick=1, type="category")
-    zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1.5}}
+    zero = {
+        "type": "line",
+        "x0": 0,
+        "x1": 0,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": GREY, "width": 1.5},
+    }
     best = order[-1]
     told = f"{best} is highest" + (f", {REFERENCE} is 0" if paired else "")
     figures = [
         Figure(
             f"{title}, {len(order)} arms, 95 % intervals; {told}.",
             left,
-            {"xaxis": axis(title), "yaxis": rows_axis, "hovermode": "closest", "shapes": [zero] if paired else []},
+            {
+                "xaxis": axis(title),
+                "yaxis": rows_axis,
+                "hovermode": "closest",
+                "shapes": [zero] if paired else [],
+            },
             height,
             title=title,
         ),
         Figure(
             "Living synapses of each arm after the last task.",
             right,
-            {"xaxis": log_axis("living synapses", sizes.values()), "yaxis": rows_axis, "hovermode": "closest"},
+            {
+                "xaxis": log_axis("living synapses", sizes.values()),
+                "yaxis": rows_axis,
+                "hovermode": "closest",
+            },
             height,
             title="living synapses",
         ),
@@ -116,5 +133,3 @@ def _half(row: Against, paired: bool) -> float:
     if not paired:
         return row.accuracy.half or 0.0
     return row.points.high - row.points.mean if row.points else 0.0
-
-

@@ -5,9 +5,17 @@ from typing import Any
 
 from coppice.experiments.page.panel import Figure, Panel, Record
 from coppice.experiments.page.style import COLOURS, GREY, INK, axis, line, percent_axis
-from coppice.experiments.report_forecasting import REFERENCE, Cell, against, cells, errors, methods, ranking
+from coppice.experiments.report_forecasting import REFERENCE, Cell, cells, errors, methods, paired, ranking
 from coppice.experiments.report_forecasting import Record as Plain
-from coppice.experiments.statistics import LEAST_BLOCKS, LEVEL, Interval, Ranking, mean
+from coppice.experiments.statistics import (
+    LEAST_BLOCKS,
+    LEVEL,
+    Interval,
+    Ranking,
+    interval,
+    mean,
+    relative_differences,
+)
 
 SPARSITIES = (0.5, 0.7, 0.9, 0.95)
 BY_TENSOR = "pruned 0.9"
@@ -42,8 +50,9 @@ def ranks_panel(ranking: Ranking, name: str, title: str) -> Panel:
             "hovertemplate": "%{y}: mean rank %{x:.2f}<extra></extra>",
         }
     ]  # fmt: skip
-    for number, (first, last) in enumerate(cliques(ranking)):
-        x = max(ranks) + 0.35 + 0.28 * number
+    found, gap = cliques(ranking), 0.05 * (max(ranks) - min(ranks) or 1)
+    for number, (first, last) in enumerate(found):
+        x = max(ranks) + gap * (1 + number)
         data.append(
             {
                 "type": "scatter", "mode": "lines", "x": [x, x], "y": [order[first], order[last]], "showlegend": False,
@@ -56,7 +65,12 @@ def ranks_panel(ranking: Ranking, name: str, title: str) -> Panel:
         f"the critical difference is {ranking.critical_difference:.2f} (Friedman χ² = {ranking.chi_square:.1f}, {p}; Nemenyi)."
     )
     layout = {
-        "xaxis": axis("mean rank", side="top", range=[min(ranks) - 1.2, max(ranks) + 0.6 + 0.28 * len(data)], zeroline=False),
+        "xaxis": axis(
+            "mean rank",
+            side="top",
+            range=[min(ranks) - 3 * gap, max(ranks) + gap * (2 + len(found))],
+            zeroline=False,
+        ),
         "yaxis": axis("", categoryorder="array", categoryarray=order[::-1], type="category", dtick=1),
         "hovermode": "closest",
     }
@@ -89,8 +103,7 @@ def _differences(table: Table, name: str, several: str) -> Panel | None:
     """Methods by cells: how much more a method errs than the dense network on the same seeds."""
     names = [m for m in methods([r for records in table.values() for r in records]) if m != REFERENCE]
     found: dict[str, list[Interval | None]] = {
-        method: [(pair.percent if (pair := against(of, method)) else None) for of in table.values()]
-        for method in names
+        method: [_percent(of, method) for of in table.values()] for method in names
     }
     found = {method: row for method, row in found.items() if any(row)}
     if not found:
@@ -123,6 +136,12 @@ def _differences(table: Table, name: str, several: str) -> Panel | None:
     return Panel(name, f"Every method in every cell{several}", words, [figure])
 
 
+def _percent(records: Sequence[Plain], method: str) -> Interval | None:
+    """The method's error against the dense network's, mean of the differences; None with fewer than two pairs."""
+    ours, theirs = paired(records, method)
+    return interval(relative_differences(ours, theirs)) if len(ours) > 1 else None
+
+
 def _error(table: Table, name: str, several: str) -> Panel | None:
     """For each data set, the error of pruned networks against the dense one at each sparsity, by model."""
     figures = []
@@ -133,13 +152,19 @@ def _error(table: Table, name: str, several: str) -> Panel | None:
             for cell, records in table.items():
                 if (cell.data, cell.model) != (data_set, model):
                     continue
-                drawn = [(i, against(records, f"pruned {s:g}")) for i, s in enumerate(SPARSITIES)]
-                points = [(i + 0.08 * (number - 1), found.percent) for i, found in drawn if found]
+                drawn = [(i, _percent(records, f"pruned {s:g}")) for i, s in enumerate(SPARSITIES)]
+                points = [(i + 0.08 * (number - 1), percent) for i, percent in drawn if percent]
                 if not points:
                     continue
                 dense = mean(list(errors(records, REFERENCE).values()))
                 high = [percent.high - percent.mean for _, percent in points]
-                intervals = {"type": "data", "array": high, "color": COLOURS[number % 7], "thickness": 1.4, "width": 4}
+                intervals = {
+                    "type": "data",
+                    "array": high,
+                    "color": COLOURS[number % 7],
+                    "thickness": 1.4,
+                    "width": 4,
+                }
                 x, y = [x for x, _ in points], [percent.mean for _, percent in points]
                 words = f"{model} (dense {dense.value:.3f} σ, n = {dense.runs})"
                 hover = "%{y:+.1f} ± %{error_y.array:.1f} %"
@@ -150,12 +175,16 @@ def _error(table: Table, name: str, several: str) -> Panel | None:
             }  # fmt: skip
             dead = [f"{100 * s:g} %" for s in SPARSITIES]
             layout = {
-                "xaxis": axis("dead synapses", tickmode="array", tickvals=list(range(len(dead))), ticktext=dead),
+                "xaxis": axis(
+                    "dead synapses", tickmode="array", tickvals=list(range(len(dead))), ticktext=dead
+                ),
                 "yaxis": axis("test MAE against dense, %"),
                 "shapes": [zero],
                 "hovermode": "closest",
             }
-            label = f"{data_set}: test error of pruned networks against the dense one, in percent, by sparsity."
+            label = (
+                f"{data_set}: test error of pruned networks against the dense one, in percent, by sparsity."
+            )
             figures.append(Figure(label, data, layout, 320, title=data_set))
     if not figures:
         return None
@@ -182,8 +211,14 @@ def sparsity_panel(record: Record) -> Panel | None:
                 for n, (tensor, values) in enumerate(part.get("layer_curve", {}).items())
             ]
     layout = {"xaxis": axis("optimizer steps"), "yaxis": percent_axis("dead synapses")}
-    figures = [Figure("Dead share of all synapses by optimizer step, method by method.", data, layout, title="by method")]
+    figures = [
+        Figure(
+            "Dead share of all synapses by optimizer step, method by method.", data, layout, title="by method"
+        )
+    ]
     if tensors:
         label = f"Dead share of each tensor of {BY_TENSOR} by optimizer step."
         figures.append(Figure(label, tensors, layout, title=f"each tensor of {BY_TENSOR}"))
-    return Panel("sparsity", "Sparsity as it grew", "How the share of dead synapses grew with the steps.", figures)
+    return Panel(
+        "sparsity", "Sparsity as it grew", "How the share of dead synapses grew with the steps.", figures
+    )

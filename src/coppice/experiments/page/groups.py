@@ -1,96 +1,31 @@
 """Many runs side by side: what each setting came to, paired differences on the same data and seeds, curves with their spread."""
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
 from coppice.experiments import statistics
 from coppice.experiments.against import against
-from coppice.experiments.page.panel import Figure, Panel, Words
+from coppice.experiments.page.families import Family, label, size, tests
+from coppice.experiments.page.panel import Figure, Panel, Trace, Words
 from coppice.experiments.page.search import neurons
-from coppice.experiments.page.style import COLOURS, GREY, MARKERS, axis, band, line, log_axis, thin
+from coppice.experiments.page.style import COLOURS, GREY, MARKERS, axis, band, line, log_axis, thin, wrapped
 from coppice.experiments.page.training import score_words
-from coppice.experiments.report import Group
 from coppice.experiments.report_forecasting import p_text
 from coppice.experiments.statistics import LEAST_PAIRS, Interval, mean
 
+FEW = 4  # settings that a sentence lists
 MOST = 14  # settings drawn in one figure of curves; more could not be told apart
-
-
-class Family(NamedTuple):
-    """Groups whose runs learned the same data."""
-
-    title: str
-    groups: list[Group]
-
-    @property
-    def forecast(self) -> bool:
-        return bool(self.groups[0].records[0]["task"] == "forecast")
-
-    @property
-    def metric(self) -> str:
-        """What the test score is called."""
-        if self.groups[0].records[0]["task"] == "stream":
-            return "mean accuracy"
-        return score_words(self.groups[0].records[0])[0]
-
-    @property
-    def runs(self) -> int:
-        return sum(len(group.records) for group in self.groups)
-
-
-def families(groups: Sequence[Group]) -> list[Family]:
-    """The groups of plain runs, no studies, by the data that they learned."""
-    found: dict[str, list[Group]] = {}
-    for group in groups:
-        record = group.records[0]
-        if "parts" in record["result"] or "final" not in record["result"]:
-            continue
-        told = record["data"].get("stream", {}).get("name") or record["data"].get("sha256")
-        split = {key: record["recipe"]["data"].get(key) for key in ("train", "classes", "length", "target", "series")}
-        found.setdefault(json.dumps([record["task"], told, split], sort_keys=True), []).append(group)
-    return [Family(_title(same), same) for same in found.values()]
-
-
-def _title(groups: Sequence[Group]) -> str:
-    if len(groups) == 1:
-        return groups[0].title
-    data = groups[0].records[0]["recipe"]["data"]
-    return f"Runs on {data.get('csv') or data.get('path') or data['name']}"
-
-
-def label(group: Group, among: Sequence[Group]) -> str:
-    """What a group is called beside the others: no more than it takes to tell them apart."""
-    if len({other.name for other in among}) == 1 and group.cell:
-        return group.cell
-    return group.title
-
-
-def tests(group: Group) -> dict[int, float]:
-    """Test score by seed: the error of a forecast, else a share."""
-    found = {record["seed"]: record["result"]["final"].get("test") for record in group.records}
-    return {seed: value for seed, value in found.items() if value is not None}
-
-
-def size(record: Mapping[str, Any]) -> float:
-    """Living synapses, or parameters alive, or parameters: what the run's table calls its size."""
-    final = record["result"]["final"]
-    return float(final.get("synapses") or final.get("alive") or final["parameters"])
 
 
 def panels(family: Family) -> list[Panel]:
     """All that these runs allow."""
-    found = [_results(family)] if family.runs > 1 else []
+    drawn = [_results(family), _curves(family), _searches(family)] if family.runs > 1 else []
     if len(family.groups) > 1:
-        found += [panel for panel in (_paired(family),) if panel is not None]
-    if family.runs > 1:
-        found += [panel for panel in (_curves(family), _searches(family)) if panel is not None]
-    return found
+        drawn.append(_paired(family))
+    return [panel for panel in drawn if panel is not None]
 
 
-def _results(family: Family) -> Panel:
+def _results(family: Family) -> Panel | None:
     """Test score against size: each run, and the mean of each group with its interval."""
-    data, told = [], []
+    data: list[Trace] = []
+    told: list[tuple[float, str]] = []
     for number, group in enumerate(family.groups):
         name, found = label(group, family.groups), tests(group)
         if not found:
@@ -107,9 +42,15 @@ def _results(family: Family) -> Panel:
             }
         )  # fmt: skip
         centre = mean(list(found.values()))
-        told.append(f"{name} {centre.text(4)}")
+        told.append((centre.value, f"{name} {centre.text(4)}"))
         if len(known) > 1:
-            bars = {"type": "data", "array": [centre.half], "color": COLOURS[number % 7], "thickness": 2, "width": 5}
+            bars = {
+                "type": "data",
+                "array": [centre.half],
+                "color": COLOURS[number % 7],
+                "thickness": 2,
+                "width": 5,
+            }
             data.append(
                 {
                     "type": "scatter", "mode": "markers", "name": name, "x": [mean(sizes).value], "y": [centre.value],
@@ -117,6 +58,8 @@ def _results(family: Family) -> Panel:
                     "hovertemplate": f"{name}, mean of {len(known)}: " + "%{y:.4f} ± %{error_y.array:.4f}<extra></extra>",
                 }
             )  # fmt: skip
+    if not data:
+        return None
     every = [x for trace in data for x in trace["x"]]
     better = "less" if family.forecast else "more"
     layout = {
@@ -124,7 +67,12 @@ def _results(family: Family) -> Panel:
         "yaxis": axis(f"test {family.metric} ({better} is better)"),
         "hovermode": "closest",
     }
-    words = f"Each run on the test set, by its size; means with 95 % intervals. Test {family.metric}: {'; '.join(told[:12])}."
+    words = f"Each run on the test set, by its size; means with 95 % intervals. Test {family.metric}: "
+    if len(told) > FEW:
+        best = min(told) if family.forecast else max(told)
+        words += f"of {len(told)} settings the best is {best[1]}."
+    else:
+        words += "; ".join(text for _, text in told) + "."
     return Panel("results", "Score and size", words, [Figure(words, data, layout, 360)])
 
 
@@ -141,8 +89,8 @@ def _paired(family: Family) -> Panel | None:
             if len(both) > 1:
                 found = statistics.compare({s: ours[s] for s in both}, {s: theirs[s] for s in both})
                 p = f"n < {LEAST_PAIRS}" if found.p is None else p_text(found.p)
-                words = [found.percent.text(), f"{found.wins}/{found.runs}", p, f"{found.dz:+.2f}"]
-                rows.append((label(group, family.groups), found.percent, words))
+                told = [found.percent.text(), f"{found.wins}/{found.runs}", p, f"{found.dz:+.2f}"]
+                rows.append((label(group, family.groups), found.percent, told))
     else:
         named = {label(g, family.groups): {s: 100 * v for s, v in tests(g).items()} for g in family.groups}
         for name, row in against(named, label(reference, family.groups)).items():
@@ -152,7 +100,7 @@ def _paired(family: Family) -> Panel | None:
         return None
     unit = "%" if family.forecast else "points"
     base = label(reference, family.groups)
-    names = [name for name, _, _ in rows]
+    names = [wrapped(name) for name, _, _ in rows]
     data = [
         {
             "type": "scatter", "mode": "markers", "y": names, "x": [i.mean for _, i, _ in rows], "showlegend": False,
@@ -161,10 +109,18 @@ def _paired(family: Family) -> Panel | None:
             "hovertemplate": "%{y}: %{x:+.2f} ± %{error_x.array:.2f} " + unit + "<extra></extra>",
         }
     ]  # fmt: skip
-    zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1.5}}
+    zero = {
+        "type": "line",
+        "x0": 0,
+        "x1": 0,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": GREY, "width": 1.5},
+    }
     better = "under 0 it errs less" if family.forecast else "above 0 it is better"
     layout = {
-        "xaxis": axis(f"test {family.metric} against {base}, {unit}"),
+        "xaxis": axis(f"difference in test {family.metric}, {unit}"),
         "yaxis": axis("", autorange="reversed", type="category", dtick=1),
         "shapes": [zero],
         "hovermode": "closest",
@@ -172,7 +128,13 @@ def _paired(family: Family) -> Panel | None:
     words = f"Paired differences from {base} on the same seeds, mean with 95 % interval; {better}."
     header = ("setting", f"difference, {unit} [95 %]", "wins", "p" if family.forecast else "p (Holm)", "dz")
     table = Words(header, [[name, *told] for name, _, told in rows], words)
-    return Panel("paired", "Paired comparison", words, [Figure(words, data, layout, 110 + 34 * len(rows))], tables=[table])
+    return Panel(
+        "paired",
+        "Paired comparison",
+        words,
+        [Figure(words, data, layout, 110 + 44 * len(rows))],
+        tables=[table],
+    )
 
 
 def _curves(family: Family) -> Panel | None:
@@ -193,7 +155,9 @@ def _curves(family: Family) -> Panel | None:
             data += [thin(name, range(1, len(run) + 1), run, number) | {"hoverinfo": "skip"} for run in found]
             data.append(band(x, low, high, number))
             words = f"{name}, mean of {len(found)}"
-            data.append(line(words, x, [c.value for c in centres], number, hovertemplate="%{y:.4f}", mode="lines"))
+            data.append(
+                line(words, x, [c.value for c in centres], number, hovertemplate="%{y:.4f}", mode="lines")
+            )
         else:
             data.append(line(name, range(1, len(found[0]) + 1), found[0], number, hovertemplate="%{y:.4f}"))
     if not data:
@@ -216,7 +180,10 @@ def _searches(family: Family) -> Panel | None:
         for result in found:
             sizes = [neurons(step) for step in result["path"]]
             every += sizes
-            data.append(thin(name, sizes, [s["score"] for s in result["path"]], number) | {"hoverinfo": "skip", "opacity": 0.6})
+            data.append(
+                thin(name, sizes, [s["score"] for s in result["path"]], number)
+                | {"hoverinfo": "skip", "opacity": 0.6}
+            )
             chosen.append((sizes[result["chosen"]], result["path"][result["chosen"]]["score"]))
         told.append(f"{name}: {mean([size for size, _ in chosen]).text(1)} neurons")
         data.append(
@@ -233,5 +200,7 @@ def _searches(family: Family) -> Panel | None:
         "yaxis": axis(f"validation {family.metric}"),
         "hovermode": "closest",
     }
-    words = f"Validation {family.metric} at each size of every search; marked: the size chosen. Chosen on average: {'; '.join(told[:12])}."
+    words = f"Validation {family.metric} at each size of every search; marked: the size chosen."
+    if len(told) <= FEW:
+        words += f" Chosen on average: {'; '.join(told)}."
     return Panel("searches", "Searches side by side", words, [Figure(words, data, layout, 380)])

@@ -56,7 +56,12 @@ def module_picture(tasks: Tasks) -> Panel:
     words = (
         "A row is a module, grown for one task; its dots are local kernels, which die as they are refined and inhibited. "
         "The arcs are long-range links from earlier modules, the wider the stronger. Move the slider through the epochs of "
-        "the stream." + ("" if exact else " This record keeps the mass of a module's links together, so they share it evenly.")
+        "the stream."
+        + (
+            ""
+            if exact
+            else " This record keeps the mass of a module's links together, so they share it evenly."
+        )
     )
     return Panel("network", "The network grows, links and shrinks", words, network=picture)
 
@@ -65,7 +70,8 @@ def _totals(tasks: Tasks, names: Sequence[str]) -> dict[str, int]:
     """Local kernels that each module grew with; while it is learned, the most that were seen."""
     census: Mapping[str, Any] = tasks[-1].get("modules") or {}
     most = {
-        name: max((epoch["kernels"].get(name, 0) for _, epoch in epochs_of(tasks)), default=0) for name in names
+        name: max((epoch["kernels"].get(name, 0) for _, epoch in epochs_of(tasks)), default=0)
+        for name in names
     }
     return {name: census.get(name, {}).get("of_kernels", most[name]) for name in names}
 
@@ -81,10 +87,10 @@ def _links(tasks: Tasks, names: Sequence[str]) -> list[Link]:
     for place, (number, epoch) in enumerate(told):
         for source, mass in _masses(tasks[number], number, epoch, names).items():
             found.setdefault((source, number), [0.0] * len(told))[place] = mass
-    for (_, target), mass in found.items():
+    for (_, target), masses in found.items():
         last = max(place for place, (number, _) in enumerate(told) if number == target)
-        mass[last + 1 :] = [mass[last]] * (len(told) - last - 1)
-    return [Link(source, target, mass) for (source, target), mass in found.items()]
+        masses[last + 1 :] = [masses[last]] * (len(told) - last - 1)
+    return [Link(source, target, masses) for (source, target), masses in found.items()]
 
 
 def _masses(task: Mapping[str, Any], number: int, epoch: Epoch, names: Sequence[str]) -> dict[int, float]:

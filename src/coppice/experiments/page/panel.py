@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Trace = dict[str, Any]
+BESIDE = 4  # columns of a table that has room beside a figure
 Record = Mapping[str, Any]
 
 
@@ -113,6 +114,19 @@ class Panel:
     figures: Sequence[Figure] = ()
     network: Network | None = None
     tables: Sequence[Words] = ()
+
+    @property
+    def wide(self) -> bool:
+        """Whether it takes the whole width of the page."""
+        scrolls = any(figure.wide for figure in self.figures)
+        return bool(self.network or self.tables or len(self.figures) > 1 or scrolls)
+
+    @property
+    def beside(self) -> bool:
+        """Whether its tables are narrow enough to stand beside its figure."""
+        return (
+            len(self.figures) == 1 and bool(self.tables) and all(len(t.header) <= BESIDE for t in self.tables)
+        )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Studies whose record is a set of parts: networks of many sizes, learned from scratch or found, and what they score."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from coppice.experiments.page.style import COLOURS, MARKERS, axis, band, brief, 
 from coppice.experiments.report import metric, one_level
 from coppice.experiments.statistics import mean
 
+SIZED = re.compile(r"(.*)[/ ][\d.]+$")  # grid 40 epochs/160: one of a kind
 Parts = Sequence[Mapping[str, Mapping[str, Any]]]
 
 
@@ -34,7 +36,8 @@ def _sizes(records: Sequence[Record], flat: Parts) -> Panel:
     kinds: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for part in flat for name in part):
         if _of(flat, name, "test") and _of(flat, name, "parameters"):
-            kinds.setdefault(name.rpartition(" ")[0] if name.rpartition(" ")[2][:1].isdigit() else name, []).append(name)
+            sized = SIZED.match(name)
+            kinds.setdefault(sized[1] if sized else name, []).append(name)
     data, told = [], []
     for number, (kind, names) in enumerate(kinds.items()):
         scores = [mean(_of(flat, name, "test")) for name in names]
@@ -49,7 +52,11 @@ def _sizes(records: Sequence[Record], flat: Parts) -> Panel:
             hovertemplate="%{text}: %{y:.4f} ± %{error_y.array:.4f}<br>%{x:,.0f} parameters<extra></extra>",
         )  # fmt: skip
         trace["mode"] = "lines+markers" if joined else "markers"
-        trace["marker"] = {"symbol": MARKERS[number % 7], "size": 10 if len(names) == 1 else 7, "color": COLOURS[number % 7]}
+        trace["marker"] = {
+            "symbol": MARKERS[number % 7],
+            "size": 10 if len(names) == 1 else 7,
+            "color": COLOURS[number % 7],
+        }
         data.append(trace)
         told.append(f"{kind} {max(score.value for score in scores):.4f}")
     everything = [size for trace in data for size in trace["x"]]
@@ -69,7 +76,11 @@ def _widths(records: Sequence[Record], found: Parts) -> Panel:
     scores = [mean([part[width]["validation"] for part in found if width in part]) for width in widths]
     x = [int(width) for width in widths]
     low, high = ([s.value + d * (s.half or 0.0) for s in scores] for d in (-1, 1))
-    data = [line("mean over the seeds", x, [s.value for s in scores], 0, hovertemplate="%{y:.4f}", showlegend=False)]
+    data = [
+        line(
+            "mean over the seeds", x, [s.value for s in scores], 0, hovertemplate="%{y:.4f}", showlegend=False
+        )
+    ]
     if len(found) > 1:
         data.insert(0, band(x, low, high, 0, "95 % interval"))
     words = f"Validation {metric(dict(records[0]))} of networks of one width, trained from scratch ({len(found)} seeds)."
@@ -85,7 +96,11 @@ def _adaptation(flat: Parts) -> list[Panel]:
     for count in counts:
         data = []
         for number, name in enumerate(names):
-            curves = [part[name]["curves"][count]["error"] for part in flat if count in part.get(name, {}).get("curves", {})]
+            curves = [
+                part[name]["curves"][count]["error"]
+                for part in flat
+                if count in part.get(name, {}).get("curves", {})
+            ]
             if not curves:
                 continue
             x = [seen for seen, _ in curves[0]]

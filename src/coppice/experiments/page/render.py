@@ -50,6 +50,7 @@ def render(
         refresh=refresh,
         runs=len(records),
         sections=[_numbered(section) for section in found],
+        closed=sum(section.closed for section in found),
         panels_listed=len(found) <= SHORT,
         going=[(record, record["unfinished"]) for record in going],
         warnings=warnings,
@@ -72,7 +73,9 @@ def save(path: Path, page: str) -> None:
 def refuse_other(path: Path) -> None:
     """Raise FileExistsError for a file that coppice did not write as a report."""
     if path.is_dir():
-        raise FileExistsError(f"{path} is a folder: name a file for the page, such as {path / 'report.html'}.")
+        raise FileExistsError(
+            f"{path} is a folder: name a file for the page, such as {path / 'report.html'}."
+        )
     if path.exists():
         with path.open("rb") as file:
             begins = file.read(HEAD).decode(errors="replace")
@@ -83,12 +86,15 @@ def refuse_other(path: Path) -> None:
 def _numbered(section: Section) -> dict[str, Any]:
     """A section with the addresses of all that is drawn in it."""
     panels = []
+    halves = [panel for panel in section.panels if not panel.wide]
+    alone = halves[-1:] if len(halves) % 2 else []  # has no neighbour, and so the whole width
     for panel in section.panels:
         place = f"{section.name}-{panel.name}"
         panels.append(
             {
                 "id": place,
                 "panel": panel,
+                "wide": panel.wide or panel in alone,
                 "figures": [(f"{place}-figure-{n}", figure) for n, figure in enumerate(panel.figures)],
                 "moved": [f"{place}-figure-{n}" for n, figure in enumerate(panel.figures) if figure.steps],
             }

@@ -106,9 +106,7 @@ def _score(record: Record, path: Steps) -> Panel:
                 "fillcolor": "var(--c2-soft)", "line": {"width": 0}, "layer": "below",
             }
         )  # fmt: skip
-        about += (
-            f" Shaded: from {plateau[0]:,} to {plateau[1]:,} neurons, the sizes within one standard error of the best."
-        )
+        about += f" Shaded: from {plateau[0]:,} to {plateau[1]:,} neurons, the sizes within one standard error of the best."
     if chosen is not None:
         data.append(point(f"chosen: {sizes[chosen]:,} neurons", sizes[chosen], scores[chosen]))
         about = f"Chosen: {sizes[chosen]:,} neurons with {scores[chosen]:.4f}; {result.get('reason', '')}. {about}"
@@ -121,7 +119,13 @@ def _sizes(record: Record, path: Steps) -> Panel:
     layers = list(zip(*(step["widths"] for step in path), strict=True))
     end = len(path) - 1 if chosen is None else chosen
     data = [
-        line(f"layer {n + 1}: {widths[0]:,} to {widths[end]:,}", range(len(path)), widths, n, hovertemplate="%{y:,}")
+        line(
+            f"layer {n + 1}: {widths[0]:,} to {widths[end]:,}",
+            range(len(path)),
+            widths,
+            n,
+            hovertemplate="%{y:,}",
+        )
         for n, widths in enumerate(layers)
     ]
     layout: dict[str, Any] = {
@@ -142,7 +146,9 @@ def _fitness(record: Record, path: Steps) -> Panel:
     sizes = [neurons(step) for step in path]
     known = [n for n, step in enumerate(path) if step.get("fitness") is not None]
     peak = max(known, key=lambda n: path[n]["fitness"])
-    parts: list[tuple[str, list[Any]]] = [(f"A, validation {metric(dict(record))}", [s["score"] for s in path])]
+    parts: list[tuple[str, list[Any]]] = [
+        (f"A, validation {metric(dict(record))}", [s["score"] for s in path])
+    ]
     if published:
         weights = [options.get(name, math.nan) for name in ("alpha", "beta", "gamma")]
         formula = "F = {:.3g} A + {:.3g} S + {:.3g} E, Eq. 7 of Zhao et al. 2017".format(*weights)
@@ -156,7 +162,9 @@ def _fitness(record: Record, path: Steps) -> Panel:
     parts.append(("E, mean weight", [s.get("mean_weight") for s in path]))
     data = [line(name, sizes, y, n, hovertemplate="%{y:.4f}") for n, (name, y) in enumerate(parts)]
     whole = line("F, fitness", sizes, [s.get("fitness") for s in path], 6, hovertemplate="%{y:.4f}")
-    data.append({**whole, "line": {"color": "var(--c6)", "width": 3}, "marker": {"symbol": "star", "size": 8}})
+    data.append(
+        {**whole, "line": {"color": "var(--c6)", "width": 3}, "marker": {"symbol": "star", "size": 8}}
+    )
     greatest = path[peak]["fitness"]
     words = f"{formula}. The greatest F is {greatest:.4f}, at {sizes[peak]:,} neurons"
     if chosen is not None and peak == chosen:
@@ -181,7 +189,9 @@ def _training(record: Record) -> Panel:
     before, after = result["pretraining"], result.get("tuning") or []
     data = [line("before the first cut", range(1, len(before) + 1), before, 0, hovertemplate="%{y:.4f}")]
     if after:
-        data.append(line("tuning of the size chosen", range(1, len(after) + 1), after, 1, hovertemplate="%{y:.4f}"))
+        data.append(
+            line("tuning of the size chosen", range(1, len(after) + 1), after, 1, hovertemplate="%{y:.4f}")
+        )
     words = f"Validation {name} after each epoch before the first cut" + (
         ", and after each epoch of the final tuning." if after else "."
     )
@@ -192,7 +202,16 @@ def _training(record: Record) -> Panel:
 def _time(record: Record, path: Steps) -> Panel:
     timing = record["timing"]
     names = ["growing", *(f"cut {number}" for number in range(1, len(path)))]
-    data = [bars("seconds", names, timing["steps"], 0, hovertemplate="%{x}: %{y:.3g} s<extra></extra>", showlegend=False)]
+    data = [
+        bars(
+            "seconds",
+            names,
+            timing["steps"],
+            0,
+            hovertemplate="%{x}: %{y:.3g} s<extra></extra>",
+            showlegend=False,
+        )
+    ]
     phases = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in timing.get("phases", {}).items())
     words = f"Seconds of training at each size; the first bar is what came before the first cut. By phase: {phases}."
     layout = {"xaxis": axis("", tickangle=-45), "yaxis": axis("seconds")}

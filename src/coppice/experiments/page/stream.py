@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coppice.experiments.accuracy_matrix import FORMULAS, AccuracyMatrix
+from coppice.experiments.page.answers import energy_panel, grown_panel, loop_panel, time_panel, untold_panel
 from coppice.experiments.page.modules import epochs_of, module_picture
 from coppice.experiments.page.panel import Figure, Panel, Record, Words
-from coppice.experiments.page.style import COLOURS, GREY, axis, bars, line, pattern
+from coppice.experiments.page.style import COLOURS, GREY, axis, line, pattern
 from coppice.experiments.statistics import mean
 
 Tasks = Sequence[Mapping[str, Any]]
@@ -21,16 +22,16 @@ def panels(record: Record) -> list[Panel]:
     if accuracy.get("rows"):
         found.append(matrix_panel([AccuracyMatrix(accuracy["tasks"], accuracy["rows"])]))
     if result.get("costs"):
-        found.append(_energy(tasks, result["costs"]))
+        found.append(energy_panel(tasks, result["costs"]))
     if tasks and tasks[-1].get("modules"):
-        found.append(_grown(tasks[-1]["modules"]))
+        found.append(grown_panel(tasks[-1]["modules"]))
     if result.get("inferred", {}).get("by_task") and accuracy.get("rows"):
-        found.append(_untold(accuracy, result["inferred"]))
+        found.append(untold_panel(accuracy, result["inferred"]))
     if result.get("in_the_loop"):
-        found.append(_loop(result["in_the_loop"]))
+        found.append(loop_panel(result["in_the_loop"]))
     clock = record.get("timing", {}).get("tasks")
     if clock:
-        found.append(_time(clock))
+        found.append(time_panel(clock))
     return found
 
 
@@ -57,13 +58,17 @@ def task_axis(tasks: Tasks) -> dict[str, Any]:
             )  # fmt: skip
         start += length
     names = [task["task"] for task in tasks]
-    named = axis("", tickmode="array", tickvals=middles, ticktext=names, range=[0.5, start + 0.5], showgrid=False)
+    named = axis(
+        "", tickmode="array", tickvals=middles, ticktext=names, range=[0.5, start + 0.5], showgrid=False
+    )
     return {"xaxis": named, "shapes": shapes}
 
 
 def _sizes(tasks: Tasks) -> Panel:
     told = epochs_of(tasks)
-    x = [epoch + 0.5 for epoch in range(len(told) + 1)]  # what lies between two epochs is how the later left it
+    x = [
+        epoch + 0.5 for epoch in range(len(told) + 1)
+    ]  # what lies between two epochs is how the later left it
     names = [task["task"] for task in tasks]
     kernels = [
         {
@@ -77,7 +82,9 @@ def _sizes(tasks: Tasks) -> Panel:
     for task in tasks:
         mass += [before + epoch.get("link_mass", 0.0) for epoch in task["curve"]]
         before = mass[-1] if mass else 0.0
-    links = line("mass of all links", x, _stairs(mass), 1, mode="lines", hovertemplate="%{y:.4g}", showlegend=False)
+    links = line(
+        "mass of all links", x, _stairs(mass), 1, mode="lines", hovertemplate="%{y:.4g}", showlegend=False
+    )
     links["line"] = {**links["line"], "shape": "vh", "dash": "solid"}
     first = sum(told[0][1]["kernels"].values())
     last = sum(told[-1][1]["kernels"].values())
@@ -152,81 +159,8 @@ def matrix_panel(matrices: Sequence[AccuracyMatrix], title: str = "What is remem
         f"Test accuracy in percent{over}: a row after each task learned, a column for each task tested. Read a column "
         "downwards to see what later tasks left of it."
     )
-    table = Words(("measure", "in points", "formula"), lines, "A[i,j]: accuracy on task j after task i, N tasks")
+    table = Words(
+        ("measure", "in points", "formula"), lines, "A[i,j]: accuracy on task j after task i, N tasks"
+    )
     figure = Figure(label, data, layout, 150 + 40 * rows, wide=92 + 34 * len(tasks))
     return Panel("matrix", title, words, [figure], tables=[table])
-
-
-def _energy(tasks: Tasks, costs: Mapping[str, Any]) -> Panel:
-    names = list(costs)
-    then = {task["task"]: task["costs"] for task in tasks if task.get("costs")}
-    figures = []
-    for key, title, scale in (
-        ("energy_compute_pj", "energy of the arithmetic, nJ", 1000),
-        ("synaptic_operations", "synaptic operations", 1),
-    ):
-        data = []
-        if all(name in then for name in names):
-            before = [then[name][key] / scale for name in names]
-            data.append(bars("when just learned", names, before, 5, hovertemplate="%{y:,.4g}"))
-        after = [costs[name][key] / scale for name in names]
-        data.append(bars("at the end of the stream", names, after, 0, hovertemplate="%{y:,.4g}"))
-        layout = {"xaxis": axis("", type="category"), "yaxis": axis(""), "barmode": "group"}
-        told = ", ".join(f"{name} {value:,.4g}" for name, value in zip(names, after, strict=True))
-        figures.append(Figure(f"{title} of an answer at the end: {told}.", data, layout, 300, title=title))
-    footprint = next(iter(costs.values()))
-    words = (
-        "What an answer takes, all modules that it needs at work, mean over test inputs; 45 nm. The network takes "
-        f"{footprint['footprint']:,} bytes, {footprint['footprint_packed']:,} without its dead synapses."
-    )
-    return Panel("energy", "Energy and operations", words, figures)
-
-
-def _grown(modules: Mapping[str, Any]) -> Panel:
-    names = list(modules)
-    data = [
-        bars("grown", names, [modules[name]["grown"] for name in names], 5, hovertemplate="%{y:,}"),
-        bars("alive at the end", names, [modules[name]["synapses"] for name in names], 0, hovertemplate="%{y:,}"),
-    ]
-    grown, alive = (sum(modules[name][key] for name in names) for key in ("grown", "synapses"))
-    words = f"Of {grown:,} synapses that grew, {alive:,} are alive at the end, {100 * alive / grown:.0f} %."
-    layout = {"xaxis": axis("", type="category"), "yaxis": axis("synapses"), "barmode": "group"}
-    return Panel("grown", "Synapses, grown and alive", words, [Figure(words, data, layout, 300)])
-
-
-def _untold(accuracy: Mapping[str, Any], inferred: Mapping[str, Any]) -> Panel:
-    names, by_task = accuracy["tasks"], inferred["by_task"]
-    data = [
-        bars("when told the task", names, accuracy["rows"][-1], 5, hovertemplate="%{y:.1%}"),
-        bars("when not told", names, [by_task[name]["class"] for name in names], 0, hovertemplate="%{y:.1%}"),
-    ]
-    words = (
-        f"Share of test samples named right. Without being told the task, {100 * inferred['class']:.1f} % of the classes "
-        f"and {100 * inferred['task']:.1f} % of the tasks."
-    )
-    layout = {
-        "xaxis": axis("", type="category"),
-        "yaxis": axis("named right", tickformat=".0%", range=[0, 1.02]),
-        "barmode": "group",
-    }
-    return Panel("untold", "Without being told the task", words, [Figure(words, data, layout, 300)])
-
-
-def _loop(looped: Mapping[str, Mapping[str, float]]) -> Panel:
-    names = list(looped)
-    shares = [looped[name]["share"] for name in names]
-    data = [bars("share", names, shares, 2, hovertemplate="%{x}: %{y:.1%}<extra></extra>", showlegend=False)]
-    words = "Policies in the loop: 0 % is chance, 100 % the controller that was cloned."
-    keys = ("policy", "controller", "random")
-    lines = [[name, *(f"{looped[name][key]:,.1f}" for key in keys), f"{100 * looped[name]['share']:.1f} %"] for name in names]
-    layout = {"xaxis": axis("", type="category"), "yaxis": axis("share", tickformat=".0%"), "bargap": 0.5}
-    table = Words(("task", *keys, "share"), lines, "mean return of the same seeded episodes")
-    return Panel("loop", "In the loop", words, [Figure(words, data, layout, 260)], tables=[table])
-
-
-def _time(clock: Mapping[str, Mapping[str, float]]) -> Panel:
-    seconds = [found["seconds"] for found in clock.values()]
-    data = [bars("seconds", clock, seconds, 0, hovertemplate="%{x}: %{y:.3g} s<extra></extra>", showlegend=False)]
-    words = f"Seconds of learning, task by task; {sum(seconds):.3g} s in all."
-    layout = {"xaxis": axis("", type="category"), "yaxis": axis("seconds")}
-    return Panel("time", "Time of each task", words, [Figure(words, data, layout, 260)])

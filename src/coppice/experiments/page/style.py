@@ -1,6 +1,7 @@
 """How every figure looks. A colour is named, var(--c0); the page knows it in light and in dark."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ GREY, INK = "var(--quiet)", "var(--ink)"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 PATTERNS = ("", "/", ".", "x", "-", "\\", "+")
+NEAR = 4  # times that the greatest is the smallest on an axis, under which it need not be logarithmic
 MARKED = 45  # points of a line, above which it has no markers
 
 
@@ -39,7 +41,9 @@ def thin(name: str, x: Iterable[Any], y: Iterable[Any], number: int = 0) -> Trac
     )  # fmt: skip
 
 
-def band(x: Sequence[Any], low: Sequence[float], high: Sequence[float], number: int = 0, name: str = "") -> Trace:
+def band(
+    x: Sequence[Any], low: Sequence[float], high: Sequence[float], number: int = 0, name: str = ""
+) -> Trace:
     """The area between two lines."""
     return {
         "type": "scatter",
@@ -90,7 +94,13 @@ def bars(name: str, x: Iterable[Any], y: Iterable[Any], number: int = 0, **more:
 
 def pattern(number: int) -> dict[str, Any]:
     """Strokes over a colour, for those who do not tell colours apart."""
-    return {"shape": PATTERNS[number % 7], "fillmode": "overlay", "fgcolor": "var(--card)", "size": 7, "solidity": 0.25}
+    return {
+        "shape": PATTERNS[number % 7],
+        "fillmode": "overlay",
+        "fgcolor": "var(--card)",
+        "size": 7,
+        "solidity": 0.25,
+    }
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
@@ -99,12 +109,23 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {**named, "automargin": True, **more}
 
 
-def log_axis(title: str, values: Iterable[float | None], falling: bool = False, **more: Any) -> dict[str, Any]:
-    """A logarithmic axis with whole numbers beside it, not powers; `falling`: the greatest value on the left."""
+def log_axis(
+    title: str, values: Iterable[float | None], falling: bool = False, **more: Any
+) -> dict[str, Any]:
+    """A logarithmic axis with whole numbers beside it, not powers; `falling`: the greatest value on the left.
+
+    Where the values lie close together it is an ordinary one, which then has more numbers to read.
+    """
     known = [value for value in values if value is not None and value > 0] or [1.0]
     low, high = min(known) / 1.15, max(known) * 1.15
+    if high / low < NEAR:
+        return axis(title, range=[high, low] if falling else [low, high], **more)
     steps = (1, 2, 5) if high / low < 2000 else (1,)
-    ticks = [s * 10.0**k for k in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for s in steps]
+    ticks = [
+        s * 10.0**k
+        for k in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for s in steps
+    ]
     ticks = [tick for tick in ticks if low <= tick <= high] or [known[0]]
     ends = [math.log10(low), math.log10(high)]
     return axis(
@@ -116,6 +137,16 @@ def log_axis(title: str, values: Iterable[float | None], falling: bool = False, 
         ticktext=[brief(tick) for tick in ticks],
         **more,
     )
+
+
+def wrapped(name: str, width: int = 22) -> str:
+    """A long name on several lines, broken where a word ends."""
+    lines = [""]
+    for piece in re.split(r"(?<=[,+/ ])", name):
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "<br>".join(line.strip() for line in lines)
 
 
 def brief(value: float) -> str:

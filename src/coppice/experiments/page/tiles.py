@@ -24,7 +24,9 @@ def tiles(record: Record) -> list[Tile]:
         words = f"{widths_text(path[0]['widths'])} to {widths_text(path[result['chosen']]['widths'])}"
         found.append(("neurons", f"{first:,} → {last:,}", words))
     if final.get("sparsity"):
-        found.append(("dead synapses", f"{100 * final['sparsity']:.1f} %", f"{final['alive']:,} parameters alive"))
+        found.append(
+            ("dead synapses", f"{100 * final['sparsity']:.1f} %", f"{final['alive']:,} parameters alive")
+        )
     before = initial["parameters"] if initial else None
     found.append(("parameters", _change(before, final["parameters"]), _fewer(before, final["parameters"])))
     found.append(("bytes", _change(initial["bytes"] if initial else None, final["bytes"]), ""))
@@ -43,12 +45,18 @@ def cost_table(record: Record) -> Words | None:
     if not initial or not final:
         return None
     lines = []
-    for key, words in (("parameters", "parameters"), ("bytes", "bytes"), ("flops", "operations of a forward pass")):
+    for key, words in (
+        ("parameters", "parameters"),
+        ("bytes", "bytes"),
+        ("flops", "operations of a forward pass"),
+    ):
         if initial.get(key) and final.get(key):
             lines.append([words, f"{initial[key]:,}", f"{final[key]:,}", _times(initial[key] / final[key])])
     if latency.get("initial") and latency.get("final"):
         before, after = latency["initial"], latency["final"]
-        lines.append(["latency of one input, µs", f"{before * 1e6:.1f}", f"{after * 1e6:.1f}", _times(before / after)])
+        lines.append(
+            ["latency of one input, µs", f"{before * 1e6:.1f}", f"{after * 1e6:.1f}", _times(before / after)]
+        )
     lines.append([f"test {metric(dict(record))}", f"{initial['test']:.4f}", f"{final['test']:.4f}", ""])
     return Words(("", "before", "after", "times less"), lines)
 
@@ -62,10 +70,14 @@ def _stream(result: dict[str, Any], final: dict[str, Any]) -> list[Tile]:
     modules = result["tasks"][-1].get("modules", {})
     grown, alive = (sum(module[key] for module in modules.values()) for key in ("of_kernels", "kernels"))
     if grown:
-        found.append(("local kernels dead", f"{100 * (1 - alive / grown):.0f} %", f"{alive:,} of {grown:,} alive"))
+        found.append(
+            ("local kernels dead", f"{100 * (1 - alive / grown):.0f} %", f"{alive:,} of {grown:,} alive")
+        )
     if result.get("costs"):
         energy = [cost["energy_compute_pj"] / 1000 for cost in result["costs"].values()]
-        found.append(("energy of an answer", f"{sum(energy) / len(energy):,.0f} nJ", "arithmetic, mean over the tasks"))
+        found.append(
+            ("energy of an answer", f"{sum(energy) / len(energy):,.0f} nJ", "arithmetic, mean over the tasks")
+        )
     return found
 
 
@@ -73,7 +85,11 @@ def _score(record: Record, final: dict[str, Any], initial: dict[str, Any] | None
     if record["task"] == "forecast":
         unit = f"{final['test_unit']:.4g} in the target's unit" if final.get("test_unit") is not None else ""
         return ("test MAE, σ", f"{final['test']:.4f}", unit)
-    before = f"{initial['test']:.4f} before" if initial else f"± {final.get('test_error') or 0:.4f}, one standard error"
+    before = (
+        f"{initial['test']:.4f} before"
+        if initial
+        else f"± {final.get('test_error') or 0:.4f}, one standard error"
+    )
     return (f"test {metric(dict(record))}", f"{final['test']:.4f}", before)
 
 

@@ -89,10 +89,14 @@ def _sparsity(curve: Curve) -> Panel:
     epochs = list(range(1, len(curve) + 1))
     names = list(dict.fromkeys(name for epoch in curve for name in epoch.get("layers", {})))
     data = [
-        line(name, epochs, [epoch.get("layers", {}).get(name) for epoch in curve], n, hovertemplate="%{y:.1%}")
+        line(
+            name, epochs, [epoch.get("layers", {}).get(name) for epoch in curve], n, hovertemplate="%{y:.1%}"
+        )
         for n, name in enumerate(names)
     ]
-    whole = line("all of them", epochs, [epoch.get("sparsity") for epoch in curve], 6, hovertemplate="%{y:.1%}")
+    whole = line(
+        "all of them", epochs, [epoch.get("sparsity") for epoch in curve], 6, hovertemplate="%{y:.1%}"
+    )
     data.append({**whole, "line": {"color": "var(--c6)", "width": 3}, "mode": "lines"})
     last = curve[-1].get("sparsity") or 0.0
     words = f"Dead share of each tensor's synapses after each epoch; of all together {100 * last:.1f} % at the end."
@@ -102,7 +106,9 @@ def _sparsity(curve: Curve) -> Panel:
 
 def _histograms(looks: Sequence[Mapping[str, Any]]) -> Panel:
     """A figure for each tensor: what lives on and what dies, and the threshold. First shown where most die."""
-    start = max(range(len(looks)), key=lambda n: sum(sum(told["died"]) for told in looks[n]["tensors"].values()))
+    start = max(
+        range(len(looks)), key=lambda n: sum(sum(told["died"]) for told in looks[n]["tensors"].values())
+    )
     figures = []
     for name in looks[0]["tensors"]:
         edge = max(look["tensors"][name]["edge"] for look in looks)
@@ -141,11 +147,11 @@ def _histograms(looks: Sequence[Mapping[str, Any]]) -> Panel:
             "shapes": steps[start]["shapes"],
             "annotations": steps[start]["annotations"],
         }
-        label = f"Histogram of the strength of the living synapses of {name} at {len(looks)} moments of the ramp."
+        label = (
+            f"Histogram of the strength of the living synapses of {name} at {len(looks)} moments of the ramp."
+        )
         figures.append(Figure(label, data, layout, 300, title=name, steps=steps, start=start))
-    words = (
-        "How strong the living synapses are as an event of the ramp begins: which of them live on, and which die now. "
-    )
+    words = "How strong the living synapses are as an event of the ramp begins: which of them live on, and which die now. "
     if any(look["threshold"] is not None for look in looks):
         words += "Left of the threshold nothing survives: they are ranked by |w| over all tensors together."
     else:
@@ -170,5 +176,12 @@ def _naive(result: Mapping[str, Any]) -> Panel:
         "yaxis": axis("", autorange="reversed"),
         "bargap": 0.35,
     }
-    words = "Mean absolute error on the test set, beside forecasts that need no network, in standard deviations."
-    return Panel("naive", "Beside forecasts without a network", words, [Figure(words, data, layout, 90 + 50 * len(names))])
+    words = (
+        "Mean absolute error on the test set, beside forecasts that need no network, in standard deviations."
+    )
+    return Panel(
+        "naive",
+        "Beside forecasts without a network",
+        words,
+        [Figure(words, data, layout, 90 + 50 * len(names))],
+    )
