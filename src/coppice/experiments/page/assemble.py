@@ -1,6 +1,7 @@
 """From records to the sections of a page: what is compared first, then run by run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from coppice.experiments import report_continual, report_forecasting
@@ -24,14 +25,11 @@ def split(records: Sequence[Record]) -> tuple[list[Group], list[Record]]:
 
 def sections(found: Sequence[Group], going: Sequence[Record]) -> list[Section]:
     """Every section with something to see, in order."""
-    made = [
-        *_running(going),
-        *_families(found),
-        *_forecasting_study(found),
-        *_other_studies(found),
-        *_runs(found),
-    ]
-    return [section for section in made if section.panels or section.tiles]
+    runs, compared = _runs(found), [*_families(found), *_forecasting_study(found), *_other_studies(found)]
+    # of a few runs each is of interest itself; of many, what they say together
+    made = [*_running(going), *(runs + compared if len(runs) <= OPEN else compared + runs)]
+    shown = [section for section in made if section.panels or section.tiles]
+    return sorted(shown, key=lambda section: section.closed)
 
 
 def _running(going: Sequence[Record]) -> list[Section]:
@@ -52,7 +50,7 @@ def _running(going: Sequence[Record]) -> list[Section]:
 
 def _families(found: Sequence[Group]) -> list[Section]:
     families = [family for family in families_of(found) if family.runs > 1]
-    return [
+    apart = [
         Section(
             f"family-{number}",
             family.title,
@@ -62,6 +60,10 @@ def _families(found: Sequence[Group]) -> list[Section]:
         )
         for number, family in enumerate(families)
     ]
+    if len(families) <= OPEN:
+        return apart
+    words = f"{sum(family.runs for family in families)} runs on {len(families)} sets of data."
+    return [Section("families", "Every setting", words, groups.overview(families)), *apart]
 
 
 def _forecasting_study(found: Sequence[Group]) -> list[Section]:
@@ -91,10 +93,10 @@ def _other_studies(found: Sequence[Group]) -> list[Section]:
             continue
         of = continual if report_continual.is_study(record) else parts
         seeds = report_forecasting.seeds_text(group.records)
-        words = f"{len(record['result']['parts'])} parts, each learned on the same data; {seeds}."
+        count = len(record["result"]["parts"])
+        words = f"{count} part{'s' if count > 1 else ''}, each learned on the same data; {seeds}."
         made.append(Section(f"study-of-{number}", group.title, words, of.panels(group.records)))
-    closed = len(made) > OPEN
-    return [Section(s.name, s.title, s.words, s.panels, s.tiles, closed) for s in made]
+    return [replace(section, closed=number >= OPEN) for number, section in enumerate(made)]
 
 
 def _runs(found: Sequence[Group]) -> list[Section]:
@@ -145,7 +147,7 @@ def _cost(record: Record) -> Panel | None:
         "textfont": {"color": INK}, "marker": {"color": COLOURS[2]}, "hovertemplate": "%{y}: %{x:.2f} % of before<extra></extra>",
     }  # fmt: skip
     layout = {
-        "xaxis": axis("of what it was before the first cut, %", range=[0, max(115.0, 1.2 * max(values))]),
+        "xaxis": axis("% of before", range=[0, max(115.0, 1.2 * max(values))]),
         "yaxis": axis("", autorange="reversed"),
         "bargap": 0.35,
     }

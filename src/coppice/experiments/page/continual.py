@@ -94,7 +94,7 @@ def _arms(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Panel:
             f"{title}, {len(order)} arms, 95 % intervals; {told}.",
             left,
             {
-                "xaxis": axis(title),
+                "xaxis": axis("points" if paired else "%"),
                 "yaxis": rows_axis,
                 "hovermode": "closest",
                 "shapes": [zero] if paired else [],

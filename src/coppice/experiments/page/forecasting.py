@@ -68,7 +68,7 @@ def ranks_panel(ranking: Ranking, name: str, title: str) -> Panel:
         "xaxis": axis(
             "mean rank",
             side="top",
-            range=[min(ranks) - 3 * gap, max(ranks) + gap * (2 + len(found))],
+            range=[min(ranks) - 5 * gap, max(ranks) + gap * (2 + len(found))],
             zeroline=False,
         ),
         "yaxis": axis("", categoryorder="array", categoryarray=order[::-1], type="category", dtick=1),

@@ -1,5 +1,7 @@
 """Many runs side by side: what each setting came to, paired differences on the same data and seeds, curves with their spread."""
 
+from collections.abc import Sequence
+
 from coppice.experiments import statistics
 from coppice.experiments.against import against
 from coppice.experiments.page.families import Family, label, size, tests
@@ -8,7 +10,7 @@ from coppice.experiments.page.search import neurons
 from coppice.experiments.page.style import COLOURS, GREY, MARKERS, axis, band, line, log_axis, thin, wrapped
 from coppice.experiments.page.training import score_words
 from coppice.experiments.report_forecasting import p_text
-from coppice.experiments.statistics import LEAST_PAIRS, Interval, mean
+from coppice.experiments.statistics import LEAST_PAIRS, Interval, Mean, mean
 
 FEW = 4  # settings that a sentence lists
 MOST = 14  # settings drawn in one figure of curves; more could not be told apart
@@ -20,6 +22,46 @@ def panels(family: Family) -> list[Panel]:
     if len(family.groups) > 1:
         drawn.append(_paired(family))
     return [panel for panel in drawn if panel is not None]
+
+
+def overview(found: Sequence[Family]) -> list[Panel]:
+    """Every setting of every family in a row: its test score and its size, means with 95 % intervals."""
+    made: list[Panel] = []
+    for metric in dict.fromkeys(family.metric for family in found):
+        rows = [
+            (group.title, mean(list(tests(group).values())), mean([size(record) for record in group.records]))
+            for family in found
+            if family.metric == metric
+            for group in family.groups
+            if tests(group)
+        ]
+        names = [wrapped(name, 30) for name, *_ in rows]
+        figures = []
+        for place, title in enumerate((f"test {metric}", "synapses or parameters alive"), 1):
+            centres: list[Mean] = [row[place] for row in rows]  # type: ignore[misc]
+            halves = [centre.half or 0.0 for centre in centres]
+            values = [centre.value for centre in centres]
+            # on a logarithmic axis an interval may reach beyond 0
+            reach = [end for v, h in zip(values, halves, strict=True) for end in (max(v - h, 0.7 * v), v + h)]
+            trace = line("mean", values, names, place - 1, mode="markers", showlegend=False)
+            trace["error_x"] = {
+                "type": "data",
+                "array": halves,
+                "thickness": 1.6,
+                "width": 4,
+                "color": COLOURS[place - 1],
+            }
+            trace["hovertemplate"] = "%{y}: %{x:,.4g} ± %{error_x.array:,.4g}<extra></extra>"
+            layout = {
+                "xaxis": log_axis("", reach) if place == 2 else axis(""),
+                "yaxis": axis("", autorange="reversed", type="category", dtick=1),
+                "hovermode": "closest",
+            }
+            label = f"{title} of {len(rows)} settings, means with 95 % intervals."
+            figures.append(Figure(label, [trace], layout, 90 + 38 * len(rows), title=title))
+        words = f"Each setting, the mean of its seeds with its 95 % interval: test {metric}, and its size."
+        made.append(Panel(f"overview-{len(made)}", f"Every setting: {metric}", words, figures))
+    return made
 
 
 def _results(family: Family) -> Panel | None:
@@ -160,7 +202,7 @@ def _curves(family: Family) -> Panel | None:
             )
         else:
             data.append(line(name, range(1, len(found[0]) + 1), found[0], number, hovertemplate="%{y:.4f}"))
-    if not data:
+    if len(data) < 2:
         return None
     layout = {"xaxis": axis("epoch", tickformat="d"), "yaxis": axis(f"validation {family.metric}")}
     words = f"Validation {family.metric} after each epoch: thin, each run; thick, the mean of a setting; shaded, its 95 % interval."
@@ -193,7 +235,7 @@ def _searches(family: Family) -> Panel | None:
                 "hovertemplate": "%{x:,} neurons, %{y:.4f}<extra></extra>",
             }
         )  # fmt: skip
-    if not data:
+    if sum(trace["mode"] == "lines" for trace in data) < 2:
         return None
     layout = {
         "xaxis": log_axis("neurons, after each cut", every, falling=True),

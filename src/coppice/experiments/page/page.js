@@ -32,7 +32,13 @@
     if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, painted(v)]));
     return value;
   };
-  const layoutOf = (given) => {
+  const lines = (words, most) => words.split(" ").reduce((found, word) => {
+    const last = found[found.length - 1];
+    return last && last.length + word.length >= most ? [...found, word] : [...found.slice(0, -1), last ? `${last} ${word}` : word];
+  }, [""]).join("<br>");
+  const fitted = (axis, pixels) => axis?.title?.text // a title no longer than its axis
+    ? { ...axis, title: { ...axis.title, text: lines(axis.title.text, Math.max(12, pixels / 6.6)) } } : axis;
+  const layoutOf = (given, element) => {
     const axes = { gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--grid"), ticks: "" };
     const font = { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: narrow() ? 11 : 12 };
     const hover = { bgcolor: colour("--card"), bordercolor: colour("--line"), font };
@@ -41,8 +47,8 @@
       margin: { l: 12, r: 14, t: 24, b: 12 }, showlegend: false, autosize: true, dragmode: narrow() ? false : "zoom",
       ...painted(given),
     };
-    made.xaxis = { ...axes, ...made.xaxis };
-    made.yaxis = { ...axes, ...made.yaxis };
+    made.xaxis = { ...axes, ...fitted(made.xaxis, 0.62 * element.clientWidth) };
+    made.yaxis = { ...axes, ...fitted(made.yaxis, 0.7 * element.clientHeight) };
     return made;
   };
   const config = () => ({ responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover",
@@ -56,7 +62,7 @@
     const step = (spec.steps || [])[drawn.get(element)];
     const data = spec.data.map((trace, n) => ({ ...trace, ...(step ? step.data[n] : {}), visible: hiddenOf(element).has(n) ? "legendonly" : true }));
     const layout = step ? { ...spec.layout, shapes: step.shapes, annotations: step.annotations } : spec.layout;
-    Plotly.react(element, painted(data), layoutOf(layout), config());
+    Plotly.react(element, painted(data), layoutOf(layout, element), config());
     legend(element, spec.data);
   };
   const hiddenSets = new Map();
@@ -273,6 +279,14 @@
       if (isIntersecting && !drawn.has(target)) { draw(target); watch.unobserve(target); }
   }, { rootMargin: "400px" });
   for (const figure of figures) watch.observe(figure);
+  const rest = () => { // so that whoever scrolls fast finds them drawn
+    const next = figures.find((figure) => !drawn.has(figure) && figure.offsetParent);
+    if (!next) return;
+    draw(next);
+    later(rest);
+  };
+  const later = window.requestIdleCallback || ((work) => setTimeout(work, 60));
+  later(rest);
   const drawAll = () => {
     for (const closed of document.querySelectorAll("main details:not([open])")) closed.open = true;
     for (const figure of figures) if (!drawn.has(figure)) draw(figure);

@@ -142,7 +142,7 @@ def matrix_panel(matrices: Sequence[AccuracyMatrix], title: str = "What is remem
         }
     ]  # fmt: skip
     layout = {
-        "xaxis": axis("accuracy on", side="top", showgrid=False, tickangle=-40, type="category"),
+        "xaxis": axis("accuracy on", side="top", showgrid=False, tickangle=-90, type="category"),
         "yaxis": axis("after learning", autorange="reversed", showgrid=False, type="category"),
         "hovermode": "closest",
     }
@@ -162,5 +162,7 @@ def matrix_panel(matrices: Sequence[AccuracyMatrix], title: str = "What is remem
     table = Words(
         ("measure", "in points", "formula"), lines, "A[i,j]: accuracy on task j after task i, N tasks"
     )
-    figure = Figure(label, data, layout, 150 + 40 * rows, wide=92 + 34 * len(tasks))
+    letters = max(map(len, tasks))
+    height, wide = 90 + 7 * letters + 38 * rows, 45 + round(6.2 * letters) + 34 * len(tasks)
+    figure = Figure(label, data, layout, height, wide)
     return Panel("matrix", title, words, [figure], tables=[table])
