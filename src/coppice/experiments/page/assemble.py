@@ -120,6 +120,12 @@ def _runs(found: Sequence[Group]) -> list[Section]:
 
 def run_panels(record: Record) -> list[Panel]:
     """All that one run, finished or not, has to show."""
+    if "parts" in record["result"]:
+        if report_forecasting.is_study(dict(record)):
+            grown = forecasting.sparsity_panel(record)
+            return [*forecasting.panels([record]), *([grown] if grown else [])]
+        of = continual if report_continual.is_study(dict(record)) else parts
+        return of.panels([record])
     if record["task"] == "stream":
         return stream.panels(record)
     found = search.panels(record) if "path" in record["result"] or "pretraining" in record["result"] else []

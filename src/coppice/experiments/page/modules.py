@@ -68,7 +68,8 @@ def module_picture(tasks: Tasks) -> Panel:
 
 def _totals(tasks: Tasks, names: Sequence[str]) -> dict[str, int]:
     """Local kernels that each module grew with; while it is learned, the most that were seen."""
-    census: Mapping[str, Any] = tasks[-1].get("modules") or {}
+    counted = [task["modules"] for task in tasks if task.get("modules")]
+    census: Mapping[str, Any] = counted[-1] if counted else {}
     most = {
         name: max((epoch["kernels"].get(name, 0) for _, epoch in epochs_of(tasks)), default=0)
         for name in names

@@ -1,7 +1,12 @@
 // What moves on the page: figures are drawn when they come into sight, pictures of a network follow their sliders.
 "use strict";
-(() => {
-  const all = JSON.parse(document.getElementById("data").textContent);
+(async () => {
+  const stored = document.getElementById("data");
+  const unpacked = async (text) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
+  const all = JSON.parse(stored.type.endsWith("gzip") ? await unpacked(stored.textContent) : stored.textContent);
   const root = document.documentElement;
   const narrow = () => window.innerWidth < 560;
   const NS = "http://www.w3.org/2000/svg";
@@ -234,7 +239,7 @@
 
   // --- sliders ---------------------------------------------------------------------------------------------------
   const SECONDS = 7; // that a run takes to play
-  for (const player of document.querySelectorAll("[data-player]")) {
+  const play = (player) => {
     const places = player.dataset.player.split(" ").map((id) => document.getElementById(id));
     const names = all[places[0].id].steps.map((step) => step.name ?? step);
     const [button, slider, output] = ["button", "input", "output"].map((name) => player.querySelector(name));
@@ -270,26 +275,31 @@
     });
     slider.addEventListener("input", () => { if (timer) stop(); say(); });
     say();
-  }
+  };
 
   // --- when what is drawn ----------------------------------------------------------------------------------------
-  const figures = [...document.querySelectorAll("[data-figure]")];
+  const waiting = new Set(document.querySelectorAll("[data-player], [data-figure]"));
+  const begin = (element) => {
+    if (!waiting.delete(element)) return;
+    watch.unobserve(element);
+    if (element.matches("[data-player]")) play(element);
+    else draw(element);
+  };
   const watch = new IntersectionObserver((seen) => {
-    for (const { isIntersecting, target } of seen)
-      if (isIntersecting && !drawn.has(target)) { draw(target); watch.unobserve(target); }
+    for (const { isIntersecting, target } of seen) if (isIntersecting) begin(target);
   }, { rootMargin: "400px" });
-  for (const figure of figures) watch.observe(figure);
-  const rest = () => { // so that whoever scrolls fast finds them drawn
-    const next = figures.find((figure) => !drawn.has(figure) && figure.offsetParent);
+  for (const element of waiting) watch.observe(element);
+  const rest = () => { // so that whoever scrolls fast finds them drawn; what is closed waits until it is opened
+    const next = [...waiting].find((element) => element.offsetParent);
     if (!next) return;
-    draw(next);
+    begin(next);
     later(rest);
   };
   const later = window.requestIdleCallback || ((work) => setTimeout(work, 60));
   later(rest);
   const drawAll = () => {
     for (const closed of document.querySelectorAll("main details:not([open])")) closed.open = true;
-    for (const figure of figures) if (!drawn.has(figure)) draw(figure);
+    for (const element of [...waiting]) begin(element);
   };
   addEventListener("beforeprint", drawAll);
   const open = () => { // what an address names may lie in something closed

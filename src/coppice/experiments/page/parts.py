@@ -16,7 +16,9 @@ Parts = Sequence[Mapping[str, Mapping[str, Any]]]
 def panels(records: Sequence[Record]) -> list[Panel]:
     """What the parts of these runs, which differ in nothing but the seed, have to show."""
     nested = [record["result"]["parts"] for record in records]
-    found = []
+    found: list[Panel] = []
+    if not any(nested):  # the first part is still at work
+        return found
     if all("widths" in parts and "parameters" not in parts["widths"] for parts in nested):
         found.append(_widths(records, [parts["widths"] for parts in nested]))
     flat = [one_level(parts) for parts in nested]

@@ -1,6 +1,8 @@
 """Sections to HTML. Every word of a record is escaped; figures and pictures travel as JSON."""
 
+import base64
 import functools
+import gzip
 import json
 import re
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from coppice.experiments.report import Group, Table, compared
 from coppice.parts.storage import write_bytes
 
 EXTRA = "html"
+LONG = 1_000_000  # letters of figures above which they are packed: many runs would be too large for a page
 MARK = '<meta name="generator" content="coppice'  # how a page of ours begins, within HEAD bytes
 HEAD = 1000
 NUMBER = re.compile(r"[-+−\d.,±e%<> \[\]/x–]*|n < \d+")  # stands to the right in a table
@@ -38,6 +41,8 @@ def render(
     template = _environment().get_template("page.html")
     groups, going = split(records)
     found = sections(groups, going)
+    data = _json({key: value for section in found for key, value in _drawn(section).items()})
+    packed = len(data) > LONG
     warnings = [
         (f"{record['name']}, seed {record['seed']}", text)
         for record in records
@@ -60,7 +65,8 @@ def render(
         style=_file("page.css"),
         script=_file("page.js"),
         plotly=plotly,
-        data=_json({key: value for section in found for key, value in _drawn(section).items()}),
+        data=base64.b64encode(gzip.compress(data.encode(), mtime=0)).decode() if packed else data,
+        packed=packed,
     )
 
 

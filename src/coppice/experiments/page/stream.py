@@ -17,7 +17,8 @@ def panels(record: Record) -> list[Panel]:
     """Whatever of a stream this record holds so far."""
     result = record["result"]
     tasks = result.get("tasks") or []
-    found = dynamics_panels(tasks)
+    # a task that is half learned has a curve, and nothing that is counted at its end
+    found = dynamics_panels([*tasks, result["learning"]] if result.get("learning") else tasks)
     accuracy = result.get("accuracy") or {}
     if accuracy.get("rows"):
         found.append(matrix_panel([AccuracyMatrix(accuracy["tasks"], accuracy["rows"])]))
