@@ -30,7 +30,9 @@ def pruned(folder: Path, epochs: int = 8) -> Record:
 
 def drawn(page: str) -> dict[str, Any]:
     """The figures and pictures of a page by their addresses."""
-    ((kind, text),) = re.findall(r'<script type="application/(\w+)" id="data">(.*?)</script>', page, re.DOTALL)
+    ((kind, text),) = re.findall(
+        r'<script type="application/(\w+)" id="data">(.*?)</script>', page, re.DOTALL
+    )
     return dict(json.loads(gzip.decompress(base64.b64decode(text)) if kind == "gzip" else text))
 
 

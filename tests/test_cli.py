@@ -392,7 +392,10 @@ def test_the_demo_compares_with_the_same_training_and_runs_again(tmp_path: Path,
     assert dense["recipe"]["training"]["epochs"] == sum(search["result"]["epochs"].values())
     assert dense["recipe"]["model"] == search["recipe"]["model"]
     assert dense["seed"] == search["seed"]
-    assert {"search.png", "search.svg"} <= {file.name for file in (tmp_path / "demo").iterdir()}
+    assert {"search.png", "search.svg", "report.html"} <= {
+        file.name for file in (tmp_path / "demo").iterdir()
+    }
+    assert shown.endswith(f"report: {tmp_path / 'demo' / 'report.html'}\n")
     for word in (
         "like this week (persistence)",
         "dense LSTM",

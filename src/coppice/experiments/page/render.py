@@ -19,7 +19,7 @@ from coppice.experiments.report import Group, Table, compared
 from coppice.parts.storage import write_bytes
 
 EXTRA = "html"
-LONG = 1_000_000  # letters of figures above which they are packed: many runs would be too large for a page
+LONG = 500_000  # letters of figures above which they are packed: many runs would be too large for a page
 MARK = '<meta name="generator" content="coppice'  # how a page of ours begins, within HEAD bytes
 HEAD = 1000
 NUMBER = re.compile(r"[-+−\d.,±e%<> \[\]/x–]*|n < \d+")  # stands to the right in a table
