@@ -24,7 +24,7 @@ version = release = coppice.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "source_pages"]
 exclude_patterns = ["figures"]
 
-# Pages by the headings of the navigation. Those in LATER are taken in as soon as they are there.
+# Pages by the headings of the navigation.
 NAVIGATION = {
     "Getting started": ["start/engineer", "start/forecaster", "start/images", "start/researcher"],
     "Tutorials": ["tutorials/find_size", "tutorials/synaptic_pruning", "tutorials/learner"],
@@ -54,7 +54,6 @@ NAVIGATION = {
         "contributing",
     ],
 }
-LATER = {"report"}
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -95,8 +94,7 @@ def with_navigation(text: str) -> str:
     """The first page, with all others below it."""
     trees = []
     for heading, pages in NAVIGATION.items():
-        there = [page for page in pages if page not in LATER or (HERE / f"{page}.md").is_file()]
-        trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {heading}", "", *there, "```"]))
+        trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {heading}", "", *pages, "```"]))
     return "\n\n".join([text, *trees])
 
 
