@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coppice.experiments.page.panel import Figure, Panel, Words
-from coppice.experiments.page.style import axis, bars
+from coppice.experiments.page.style import INK, axis, bars
 
 Tasks = Sequence[Mapping[str, Any]]
 
@@ -77,15 +77,18 @@ def loop_panel(looped: Mapping[str, Mapping[str, float]]) -> Panel:
     """Returns of the policies in their environments, beside the controllers they are clones of."""
     names = list(looped)
     shares = [looped[name]["share"] for name in names]
-    data = [bars("share", names, shares, 2, hovertemplate="%{x}: %{y:.1%}<extra></extra>", showlegend=False)]
+    told = [f"{100 * share:.1f} %" for share in shares]
+    drawn = bars("share", names, shares, 2, hovertemplate="%{x}: %{y:.1%}<extra></extra>", showlegend=False)
+    data = [
+        {**drawn, "text": told, "textposition": "outside", "textfont": {"color": INK}, "cliponaxis": False}
+    ]
     words = "Policies in the loop: 0 % is chance, 100 % the controller that was cloned."
     keys = ("policy", "controller", "random")
-    lines = [
-        [name, *(f"{looped[name][key]:,.1f}" for key in keys), f"{100 * looped[name]['share']:.1f} %"]
-        for name in names
-    ]
-    layout = {"xaxis": axis("", type="category"), "yaxis": axis("share", tickformat=".0%"), "bargap": 0.5}
-    table = Words(("task", *keys, "share"), lines, "mean return of the same seeded episodes")
+    lines = [[name, *(f"{looped[name][key]:,.1f}" for key in keys)] for name in names]
+    reach = [1.2 * min(0.0, *shares), 1.15 * max(1.0, *shares)]
+    heights = axis("share", tickformat=".0%", range=reach)
+    layout = {"xaxis": axis("", type="category"), "yaxis": heights, "bargap": 0.5}
+    table = Words(("task", *keys), lines, "mean return of the same seeded episodes")
     return Panel("loop", "In the loop", words, [Figure(words, data, layout, 260)], tables=[table])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from coppice.experiments import report_continual, report_forecasting
 from coppice.experiments.page import continual, forecasting, groups, parts, search, stream, training
 from coppice.experiments.page.families import families_of
+from coppice.experiments.page.overview import overview
 from coppice.experiments.page.panel import Figure, Panel, Record, Section
 from coppice.experiments.page.style import COLOURS, INK, axis
 from coppice.experiments.page.tiles import cost_table, tiles
@@ -63,7 +64,7 @@ def _families(found: Sequence[Group]) -> list[Section]:
     if len(families) <= OPEN:
         return apart
     words = f"{sum(family.runs for family in families)} runs on {len(families)} sets of data."
-    return [Section("families", "Every setting", words, groups.overview(families)), *apart]
+    return [Section("families", "Every setting", words, overview(families)), *apart]
 
 
 def _forecasting_study(found: Sequence[Group]) -> list[Section]:

@@ -1,7 +1,5 @@
 """Many runs side by side: what each setting came to, paired differences on the same data and seeds, curves with their spread."""
 
-from collections.abc import Sequence
-
 from coppice.experiments import statistics
 from coppice.experiments.against import against
 from coppice.experiments.page.families import Family, label, size, tests
@@ -10,7 +8,7 @@ from coppice.experiments.page.search import neurons
 from coppice.experiments.page.style import COLOURS, GREY, MARKERS, axis, band, line, log_axis, thin, wrapped
 from coppice.experiments.page.training import score_words
 from coppice.experiments.report_forecasting import p_text
-from coppice.experiments.statistics import LEAST_PAIRS, Interval, Mean, mean
+from coppice.experiments.statistics import LEAST_PAIRS, Interval, mean
 
 FEW = 4  # settings that a sentence lists
 MOST = 14  # settings drawn in one figure of curves; more could not be told apart
@@ -22,46 +20,6 @@ def panels(family: Family) -> list[Panel]:
     if len(family.groups) > 1:
         drawn.append(_paired(family))
     return [panel for panel in drawn if panel is not None]
-
-
-def overview(found: Sequence[Family]) -> list[Panel]:
-    """Every setting of every family in a row: its test score and its size, means with 95 % intervals."""
-    made: list[Panel] = []
-    for metric in dict.fromkeys(family.metric for family in found):
-        rows = [
-            (group.title, mean(list(tests(group).values())), mean([size(record) for record in group.records]))
-            for family in found
-            if family.metric == metric
-            for group in family.groups
-            if tests(group)
-        ]
-        names = [wrapped(name, 30) for name, *_ in rows]
-        figures = []
-        for place, title in enumerate((f"test {metric}", "synapses or parameters alive"), 1):
-            centres: list[Mean] = [row[place] for row in rows]  # type: ignore[misc]
-            halves = [centre.half or 0.0 for centre in centres]
-            values = [centre.value for centre in centres]
-            # on a logarithmic axis an interval may reach beyond 0
-            reach = [end for v, h in zip(values, halves, strict=True) for end in (max(v - h, 0.7 * v), v + h)]
-            trace = line("mean", values, names, place - 1, mode="markers", showlegend=False)
-            trace["error_x"] = {
-                "type": "data",
-                "array": halves,
-                "thickness": 1.6,
-                "width": 4,
-                "color": COLOURS[place - 1],
-            }
-            trace["hovertemplate"] = "%{y}: %{x:,.4g} ± %{error_x.array:,.4g}<extra></extra>"
-            layout = {
-                "xaxis": log_axis("", reach) if place == 2 else axis(""),
-                "yaxis": axis("", autorange="reversed", type="category", dtick=1),
-                "hovermode": "closest",
-            }
-            label = f"{title} of {len(rows)} settings, means with 95 % intervals."
-            figures.append(Figure(label, [trace], layout, 90 + 38 * len(rows), title=title))
-        words = f"Each setting, the mean of its seeds with its 95 % interval: test {metric}, and its size."
-        made.append(Panel(f"overview-{len(made)}", f"Every setting: {metric}", words, figures))
-    return made
 
 
 def _results(family: Family) -> Panel | None:
@@ -83,6 +41,14 @@ def _results(family: Family) -> Panel | None:
                 "hovertemplate": f"{name}, " + "%{text}: %{y:.4f}<br>%{x:,.0f} alive<extra></extra>",
             }
         )  # fmt: skip
+        if len(known) == 1 and (error := known[0]["result"]["final"].get("test_error")):
+            data[-1]["error_y"] = {
+                "type": "data",
+                "array": [error],
+                "color": COLOURS[number % 7],
+                "thickness": 1.4,
+                "width": 5,
+            }
         centre = mean(list(found.values()))
         told.append((centre.value, f"{name} {centre.text(4)}"))
         if len(known) > 1:
@@ -109,7 +75,10 @@ def _results(family: Family) -> Panel | None:
         "yaxis": axis(f"test {family.metric} ({better} is better)"),
         "hovermode": "closest",
     }
-    words = f"Each run on the test set, by its size; means with 95 % intervals. Test {family.metric}: "
+    several = family.runs > len(family.groups)
+    bar = "means with 95 % intervals" if several else "the bar is one standard error of the test samples"
+    bar = bar if several or any("error_y" in trace for trace in data) else "one seed each"
+    words = f"Each run on the test set, by its size; {bar}. Test {family.metric}: "
     if len(told) > FEW:
         best = min(told) if family.forecast else max(told)
         words += f"of {len(told)} settings the best is {best[1]}."
@@ -205,7 +174,10 @@ def _curves(family: Family) -> Panel | None:
     if len(data) < 2:
         return None
     layout = {"xaxis": axis("epoch", tickformat="d"), "yaxis": axis(f"validation {family.metric}")}
-    words = f"Validation {family.metric} after each epoch: thin, each run; thick, the mean of a setting; shaded, its 95 % interval."
+    words = f"Validation {family.metric} after each epoch"
+    if any("fill" in trace for trace in data):
+        words += ": thin, each run; thick, the mean of a setting; shaded, its 95 % interval"
+    words += "."
     if len(family.groups) > MOST:
         words += f" The first {MOST} of {len(family.groups)} settings."
     return Panel("curves", "Learning curves", words, [Figure(words, data, layout, 380)])
