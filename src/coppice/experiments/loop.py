@@ -208,11 +208,8 @@ class Fitting:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         snapshot.restore(self.model, self.optimizer, state["now"])
-        self.clock, self.curve, self.finished = (
-            Clock(*state["clock"]),
-            list(state["curve"]),
-            state["finished"],
-        )
+        self.clock, self.curve = Clock(*state["clock"]), list(state["curve"])
+        self.finished = state["finished"]
         self.best = None if state["best"] is None else tuple(state["best"])
         self.meter = Meter(**state["meter"])
         self.method.load_state_dict(state["method"])

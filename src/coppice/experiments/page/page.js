@@ -333,6 +333,12 @@
   paint();
 
   const again = Number(document.body.dataset.refresh);
-  if (again) setInterval(() => { if (!document.querySelector(".play[aria-label^=Pause]")) location.reload(); }, 1000 * again);
+  if (again) setInterval(async () => {
+    if (document.querySelector(".play[aria-label^=Pause]")) return;
+    try {
+      // asked first, so that the last page stays where the run and its server have ended
+      if ((await fetch("records.json", { method: "HEAD" })).ok) location.reload();
+    } catch { /* nobody there any more */ }
+  }, 1000 * again);
   window.coppice = { all, drawAll };
 })();
