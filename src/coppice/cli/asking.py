@@ -42,7 +42,8 @@ def predict_samples(run: Path, model: Any, notes: dict[str, Any], data: Path, ou
         ]
     else:
         scale = made["scaling"]["target"]
-        values = outputs * torch.tensor(scale["std"]) + torch.tensor(scale["mean"])
+        std, mean = (torch.tensor(scale[key], dtype=torch.float64) for key in ("std", "mean"))
+        values = outputs * std + mean
         names = [made["target"]] if made.get("target") else [f"y{k}" for k in range(values.shape[1])]
         header = ["sample", *names]
         lines = [[str(place), *(f"{v:.6g}" for v in row)] for place, row in enumerate(values.tolist())]

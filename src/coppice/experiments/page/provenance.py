@@ -19,6 +19,8 @@ def origin(record: Record) -> Origin:
     """What the record says of recipe, command, versions, commit, data and machine."""
     data, timing = record.get("data", {}), record.get("timing", {})
     digests = data.get("sha256") or {}
+    if isinstance(digests, str):  # of a stream: one of all its samples
+        digests = {"all samples": digests}
     versions = ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
     facts = [
         ("recipe", record["name"]),
