@@ -453,3 +453,14 @@ def hundred(pruned: Record, runs: int = 100, epochs: int = 200) -> list[Record]:
         record["result"]["best_epoch"] = epochs - 1
         found.append(json.loads(json.dumps(record)))
     return found
+
+
+def test_tasks_whose_names_have_no_room_below_an_axis_stand_there_by_number() -> None:
+    from coppice.experiments.page.stream import task_axis
+
+    def named(*names: str) -> list[str]:
+        return list(task_axis([{"task": name, "curve": [{}]} for name in names])["xaxis"]["ticktext"])
+
+    assert named("digits", "cart-pole") == ["digits", "cart-pole"]
+    assert named("split-cifar100-1", "split-cifar100-2") == ["1", "2"]
+    assert named(*"abcdefghi") == [*"123456789"]

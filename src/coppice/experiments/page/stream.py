@@ -10,6 +10,8 @@ from coppice.experiments.page.panel import Figure, Panel, Record, Words
 from coppice.experiments.page.style import COLOURS, GREY, axis, line, pattern
 from coppice.experiments.statistics import mean
 
+SHORT, FEW = 10, 8  # letters of a task's name, and tasks, that have room below an axis
+
 Tasks = Sequence[Mapping[str, Any]]
 
 
@@ -58,9 +60,11 @@ def task_axis(tasks: Tasks) -> dict[str, Any]:
                 }
             )  # fmt: skip
         start += length
-    names = [task["task"] for task in tasks]
+    names, title = [task["task"] for task in tasks], ""
+    if max(map(len, names)) > SHORT or len(names) > FEW:  # they would be turned, and some left out
+        names, title = [str(number) for number in range(1, len(names) + 1)], "task, by number"
     named = axis(
-        "", tickmode="array", tickvals=middles, ticktext=names, range=[0.5, start + 0.5], showgrid=False
+        title, tickmode="array", tickvals=middles, ticktext=names, range=[0.5, start + 0.5], showgrid=False
     )
     return {"xaxis": named, "shapes": shapes}
 
