@@ -1,6 +1,7 @@
 """coppice report and coppice demo, up to the page that they write."""
 
 import json
+import os
 import shutil
 import sys
 import webbrowser
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from coppice.cli import demo_forecast, demo_search, demo_tasks, main
+from coppice.cli import demo_forecast, demo_search, demo_tasks, main, running
 from pages import RESULTS, committed, drawn
 
 Captured = pytest.CaptureFixture[str]
@@ -111,11 +112,17 @@ def without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def demo(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """The parts of the demo, each done before it is asked for."""
+    """The runs of the demo, each done before it is asked for; what is asked for."""
     asked: list[tuple[Any, ...]] = []
-    searches, (stream, *_) = committed("bdnn-digits/[01]"), committed("order-pmi-mini/*/0")
-    for module, found in ((demo_search, searches), (demo_forecast, []), (demo_tasks, stream)):
-        monkeypatch.setattr(module, "show", lambda out, seed, found=found: asked.append((out, seed)) or found)
+    searches, (stream, *_) = committed("bdnn-digits/*"), committed("order-pmi-mini/*/0")
+
+    def done(jobs: list[Any], workers: int = 1) -> list[Any]:
+        asked.append((*(job.folder.name for job in jobs), workers))
+        return [searches[4]] if len(jobs) == 1 else [stream, *searches[:3]]
+
+    monkeypatch.setattr(running, "run_together", done)
+    for module in (demo_search, demo_forecast, demo_tasks):
+        monkeypatch.setattr(module, "show", lambda *_: None)
     return asked
 
 
@@ -126,7 +133,11 @@ def test_the_demo_ends_with_its_report(
     assert capsys.readouterr().out == f"report: {tmp_path / 'report.html'}\n"
     page = (tmp_path / "report.html").read_text()
     assert "<title>coppice demo" in page
-    assert "3 runs" in page
+    assert "5 runs" in page
+    (*first, workers), last = demo
+    assert first == ["tasks", "search", "pruned-forecast", "dense-forecast"]
+    assert workers == min(2, os.cpu_count() or 1)
+    assert last == ("dense", 1)
     assert opened == [(tmp_path / "report.html").resolve().as_uri()]
 
 

@@ -5,20 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from coppice.cli import terminal
-from coppice.cli.running import run_alone
 from coppice.experiments import recipe
+from coppice.experiments.batch import Job
 from coppice.methods import Dense
 
 UNIT = "ppm"  # of CO2 in the air
 
 
-def show(out: Path, seed: int) -> list[dict[str, Any]]:
-    """Train dense and pruned with the same seed; compare with each other and with persistence; returns both records."""
-    pruned_one = recipe.load("forecast")
-    assert isinstance(pruned_one, recipe.Recipe)
-    dense_one = dataclasses.replace(pruned_one, name="dense-forecast", method=Dense())
-    pruned = run_alone(pruned_one, seed, out / "pruned-forecast", "forecast, pruned")
-    dense = run_alone(dense_one, seed, out / "dense-forecast", "forecast, dense")
+def jobs(out: Path, seed: int) -> list[Job]:
+    """Pruned and dense, with the same seed."""
+    pruned = recipe.load("forecast")
+    assert isinstance(pruned, recipe.Recipe)
+    dense = dataclasses.replace(pruned, name="dense-forecast", method=Dense())
+    return [
+        Job(pruned, "forecast, pruned", seed, out / "pruned-forecast"),
+        Job(dense, "forecast, dense", seed, out / "dense-forecast"),
+    ]
+
+
+def show(pruned: dict[str, Any], dense: dict[str, Any]) -> None:
+    """Compare them with each other and with persistence."""
     lines = [
         [
             "like this week (persistence)",
@@ -31,7 +37,7 @@ def show(out: Path, seed: int) -> list[dict[str, Any]]:
         final = run["result"]["final"]
         lines.append([name, f"{final['alive']:,}", f"{final['bytes']:,}", f"{final['test_unit']:.4f}"])
     terminal.print_table(
-        f"weekly CO2, one week ahead, {pruned_one.training.epochs} epochs each",
+        f"weekly CO2, one week ahead, {pruned['recipe']['training']['epochs']} epochs each",
         ["forecast", "parameters alive", "bytes as saved", f"mean absolute test error, {UNIT}"],
         lines,
     )
@@ -41,4 +47,3 @@ def show(out: Path, seed: int) -> list[dict[str, Any]]:
         f"smaller, the test error {100 * (small['test'] / large['test'] - 1):+.1f} % ({pruned['data']['counts']['test']} "
         "test weeks, one seed; `coppice run forecasting` compares on many)."
     )
-    return [pruned, dense]

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from coppice.cli import terminal
-from coppice.cli.running import run_alone
 from coppice.cli.timing import latencies
 from coppice.experiments import batch, recipe
+from coppice.experiments.batch import Job
 from coppice.experiments.report import Row, widths_text
 from coppice.methods import Dense
 from coppice.parts.blueprint import load_model
@@ -18,22 +18,28 @@ from coppice.parts.blueprint import load_model
 DIGITS = 8 * 8  # pixels
 
 
-def show(out: Path, seed: int) -> list[dict[str, Any]]:
-    """Search, train the large network for as many epochs, compare, draw; returns both records."""
-    found_by_search = recipe.load("bdnn-digits")
-    assert isinstance(found_by_search, recipe.Recipe)
-    folders = {name: out / name for name in ("search", "dense")}
-    search = run_alone(found_by_search, seed, folders["search"], "digits, search")
-    epochs = sum(search["result"]["epochs"].values())
-    training = dataclasses.replace(found_by_search.training, epochs=epochs)
-    large_one = dataclasses.replace(found_by_search, name="dense-digits", training=training, method=Dense())
-    dense = run_alone(large_one, seed, folders["dense"], "digits, dense")
+def search_job(out: Path, seed: int) -> Job:
+    """The search itself."""
+    return Job(recipe.load("bdnn-digits"), "digits, search", seed, out / "search")
+
+
+def dense_job(out: Path, seed: int, search: dict[str, Any]) -> Job:
+    """The network too large, for as many epochs as the search took."""
+    found = recipe.load("bdnn-digits")
+    assert isinstance(found, recipe.Recipe)
+    training = dataclasses.replace(found.training, epochs=sum(search["result"]["epochs"].values()))
+    large = dataclasses.replace(found, name="dense-digits", training=training, method=Dense())
+    return Job(large, "digits, dense", seed, out / "dense")
+
+
+def show(out: Path, search: dict[str, Any], dense: dict[str, Any]) -> None:
+    """Compare and draw them."""
     rows = {"too large, trained as long": Row.of(dense), "found by coppice": Row.of(search)}
     with batch.cpu_threads(1):
-        models = [load_model(folders[name] / "model.safetensors") for name in ("dense", "search")]
+        models = [load_model(out / name / "model.safetensors") for name in ("dense", "search")]
         times = latencies(models, torch.zeros(1, DIGITS))
     terminal.print_table(
-        f"digits, {epochs} epochs each",
+        f"digits, {dense['recipe']['training']['epochs']} epochs each",
         ["network", "neurons", "parameters", "bytes", "latency, µs", "test accuracy"],
         [
             [
@@ -57,7 +63,6 @@ def show(out: Path, seed: int) -> list[dict[str, Any]]:
         from coppice.experiments.figures import save, search_figure
     except ModuleNotFoundError as missing:
         print(f'no picture: {missing.name} is missing; pip install "coppice[plots]".', file=sys.stderr)
-        return [search, dense]
+        return
     png, svg = save(search_figure(search), out / "search")
     print(f"picture: {png}, {svg.name}")
-    return [search, dense]

@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from coppice.cli import terminal
-from coppice.cli.running import run_alone
 from coppice.experiments import recipe
 from coppice.experiments.accuracy_matrix import FORMULAS, AccuracyMatrix
+from coppice.experiments.batch import Job
 from coppice.experiments.report_continual import matrix_table
 
 
-def show(out: Path, seed: int) -> dict[str, Any]:
-    """Learn the stream; print the accuracy matrix, and what became of each module; returns the record."""
-    run = run_alone(recipe.load("td-mcl-pmi-mini"), seed, out / "tasks", "six tasks")
+def job(out: Path, seed: int) -> Job:
+    """The stream of six tasks."""
+    return Job(recipe.load("td-mcl-pmi-mini"), "six tasks", seed, out / "tasks")
+
+
+def show(out: Path, run: dict[str, Any]) -> None:
+    """The accuracy matrix, and what became of each module."""
     matrix = AccuracyMatrix.from_record(run["result"]["accuracy"])
     terminal.print_table(*matrix_table("six tasks, one after another", [matrix]))
     learned, costs = run["result"]["tasks"], run["result"]["costs"]
@@ -55,4 +59,3 @@ def show(out: Path, seed: int) -> dict[str, Any]:
         f"One seed. The network can learn more: coppice learn NAME --data more.npz --into {out / 'tasks'}; the"
         " next demo writes it over."
     )
-    return run

@@ -3,15 +3,18 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coppice.cli import BAD_INPUT, FAILED, INTERRUPTED
+
+if TYPE_CHECKING:  # these import torch
+    from coppice.experiments.batch import Job
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -113,20 +116,21 @@ def run(
         raise typer.Exit(BAD_INPUT if all(outcome.bad_input for outcome in failed) else FAILED)
 
 
-def run_alone(recipe: Any, seed: int, folder: Path, called: str) -> dict[str, Any]:
-    """One run, written over whatever the folder held; returns its record. Raises RuntimeError when it failed."""
+def run_together(jobs: "Sequence[Job]", workers: int = 1) -> list[dict[str, Any]]:
+    """These runs, written over whatever their folders held; returns their records. Raises RuntimeError when one failed."""
     from coppice.cli import terminal
     from coppice.experiments import batch
     from coppice.experiments.folder import Folder
 
-    Folder(folder).clear()
-    job = batch.Job(recipe, called, seed, folder)
-    with interruptible(), terminal.watching(1) as watch:
-        (outcome,) = batch.run_all([job], watch=watch)
-    terminal.print_warnings(outcome.warnings)
-    if outcome.record is None:
-        raise RuntimeError(f"{outcome.trace or ''}{outcome.error}")
-    return outcome.record
+    for job in jobs:
+        Folder(job.folder).clear()
+    with interruptible(), terminal.watching(len(jobs)) as watch:
+        outcomes = batch.run_all(jobs, workers=workers, watch=watch)
+    terminal.print_warnings(text for outcome in outcomes for text in outcome.warnings)
+    for outcome in outcomes:
+        if outcome.record is None:
+            raise RuntimeError(f"{outcome.trace or ''}{outcome.error}")
+    return [outcome.record for outcome in outcomes if outcome.record is not None]
 
 
 def parse_seeds(text: str) -> list[int]:
