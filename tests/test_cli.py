@@ -364,6 +364,26 @@ def test_an_input_is_known_from_the_notes_or_the_first_layer() -> None:
     assert noted.shape == (1, 1, 8, 8)
 
 
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("classification", "test accuracy 0.1815"),
+        ("regression", "test R2 0.1815"),
+        ("forecast", "test MAE in σ 0.1815"),
+        ("stream", "mean test accuracy 0.1815"),
+    ],
+)
+def test_the_line_at_the_end_of_a_run_says_what_its_score_is(task: str, words: str) -> None:
+    from coppice.cli.terminal import ending
+    from coppice.experiments import recipe
+    from coppice.experiments.batch import Job, Outcome
+
+    final = {"parameters": 1234, "test": 0.18149}
+    found = {"task": task, "timing": {"seconds": 2.0}, "result": {"final": final}}
+    told = ending(Outcome(Job(recipe.load("bdnn-digits"), "", 0, Path("runs")), found, None))
+    assert told == f"seed 0: done, 2.0 s of training, 1,234 parameters, {words}"
+
+
 # --- demo -----------------------------------------------------------------------------------------------------
 
 

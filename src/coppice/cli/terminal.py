@@ -20,6 +20,14 @@ WIDE = 1000  # columns when nobody's window limits them
 NUMBER = re.compile(r"[-+\d.,±e> ]*$")
 ALIKE = 40  # warnings that begin alike differ only in their numbers
 
+# what the test score of a run is, by its task
+MEASURES = {
+    "classification": "test accuracy",
+    "regression": "test R2",
+    "forecast": "test MAE in σ",
+    "stream": "mean test accuracy",
+}
+
 
 def console() -> Console:
     """Standard output, square brackets taken as they are."""
@@ -108,5 +116,6 @@ def ending(outcome: "Outcome") -> str:
     if final:
         initial = record["result"].get("initial")
         before = f"{initial['parameters']:,} -> " if initial else ""
-        words += [f"{before}{final['parameters']:,} parameters", f"test {final['test']:.4f}"]
+        measure = MEASURES.get(record["task"], "test score")
+        words += [f"{before}{final['parameters']:,} parameters", f"{measure} {final['test']:.4f}"]
     return ", ".join(words)
