@@ -599,9 +599,7 @@ def test_a_command_serves_its_runs_while_they_go_on(
     run_all = batch.run_all
 
     def look(address: str) -> None:
-        while not seen or not all(
-            found is None for found in seen[-1]
-        ):  # the last page has no unfinished record
+        while not drawing.calls or drawing.calls[-1][1] is not None:  # the last page asks for no next one
             text = fetched(address)[2].decode()
             seen.append(json.loads(text.partition("</title>")[2].rpartition(" ")[0]) if "[" in text else [{}])
             time.sleep(0.02)

@@ -64,16 +64,16 @@ class Page:
 
     def html(self) -> bytes:
         """The page as it is now; drawn again only if something changed, for drawing takes time from the runs."""
-        records = self.records()
+        ended, records = self.ended, self.records()  # in this order: what is drawn as the last page is whole
         with self._lock:
-            state = (self.ended, [(found["fingerprint"], found.get("unfinished")) for found in records])
+            state = (ended, [(found["fingerprint"], found.get("unfinished")) for found in records])
             if self._drawn[0] != state:
-                refresh = None if self.ended else REFRESH
+                refresh = None if ended else REFRESH
                 draw = self.render if records else _nothing_yet
                 self._drawn = (state, draw(records, title=self.title, refresh=refresh).encode())
             now = time.monotonic()
             self._asked = [*(then for then in self._asked if now - then < REFRESH + LATE), now]
-            self._last += self.ended
+            self._last += ended
             return self._drawn[1]
 
     def last_look(self) -> None:

@@ -17,13 +17,7 @@ from torch.nn import Module, Parameter
 from torch.optim import Optimizer
 
 SUFFIX = "_alive"
-_TORCH_BITS = {
-    1: torch.int8,
-    2: torch.int16,
-    4: torch.int32,
-    8: torch.int64,
-}  # integers of a float's size in bytes
-_BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # integers of a float's size in bytes
 
 
 def is_matrix(name: str, parameter: Parameter) -> bool:
@@ -130,9 +124,9 @@ class Masks(Mapping[str, Tensor]):
         """
         killed = 0
         for slot, fallen in self._choices(doomed):
-            before = count_alive(slot.alive)
-            slot.alive.logical_and_(~fallen)
-            killed += before - count_alive(slot.alive)
+            dying = fallen & slot.alive
+            killed += count_alive(dying)
+            slot.alive.logical_xor_(dying)
             slot.silence()
             slot.mute()
             _forget(slot.parameter, slot.alive, optimizer)
@@ -185,10 +179,13 @@ class Masks(Mapping[str, Tensor]):
     def _choices(self, choices: Mapping[str, Tensor]) -> list[tuple["_Slot", Tensor]]:
         found = []
         for name, choice in choices.items():
-            if name not in self:
-                raise ValueError(f"'{name}' has no mask; masked are {list(self)}: Masks.attach gives masks.")
-            slot = _slot(self.model, name)
-            shape = slot.alive.shape
+            try:
+                slot = _slot(self.model, name)
+                shape = slot.alive.shape
+            except (AttributeError, KeyError):
+                raise ValueError(
+                    f"'{name}' has no mask; masked are {list(self)}: Masks.attach gives masks."
+                ) from None
             if choice.dtype != torch.bool or choice.shape != shape:
                 raise ValueError(
                     f"the choice for '{name}' is {choice.dtype} of shape {tuple(choice.shape)}, but must be bool of"
@@ -371,13 +368,11 @@ def _zero_dead(values: Tensor, alive: Tensor) -> None:
         )
     plain = values.detach()
     if plain.is_cpu and type(plain) is Tensor:
-        known = plain.dtype in (torch.float32, torch.float64, torch.float16)
-        numbers = (plain if known else plain.view(_TORCH_BITS[plain.element_size()])).numpy()
-        bits = numbers.view(_BITS[numbers.itemsize])
+        bits = plain.view(_BITS[plain.element_size()]).numpy()
         np.multiply(bits, alive.numpy(), out=bits)
         torch.autograd.graph.increment_version(values)  # autograd does not see numpy write
     else:
-        plain.view(_TORCH_BITS[plain.element_size()]).mul_(alive)
+        plain.view(_BITS[plain.element_size()]).mul_(alive)
 
 
 def _forget(parameter: Parameter, kept: Tensor, optimizer: Optimizer | None) -> None:
