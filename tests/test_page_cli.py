@@ -111,18 +111,23 @@ def without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def demo(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The runs of the demo, each done before it is asked for; what is asked for."""
-    asked: list[tuple[Any, ...]] = []
+    asked, shown = list[Any](), list[str]()
     searches, (stream, *_) = committed("bdnn-digits/*"), committed("order-pmi-mini/*/0")
 
-    def done(jobs: list[Any], workers: int = 1) -> list[Any]:
+    def done(jobs: list[Any], workers: int, then: dict[Path, Any], show: Any) -> None:
         asked.append((*(job.folder.name for job in jobs), workers))
-        return [searches[4]] if len(jobs) == 1 else [stream, *searches[:3]]
+        asked.append(tuple((folder.name, call(searches[4])) for folder, call in then.items()))
+        asked.append(shown)
+        runs = {"tasks": stream, "search": searches[4], "dense": searches[0]}
+        runs |= {"pruned-forecast": searches[1], "dense-forecast": searches[2]}
+        for name, run in runs.items():
+            show(jobs[0].folder.parent / name, run)
 
     monkeypatch.setattr(running, "run_together", done)
     for module in (demo_search, demo_forecast, demo_tasks):
-        monkeypatch.setattr(module, "show", lambda *_: None)
+        monkeypatch.setattr(module, "show", lambda *_, name=module.__name__: shown.append(name))
     return asked
 
 
@@ -134,10 +139,16 @@ def test_the_demo_ends_with_its_report(
     page = (tmp_path / "report.html").read_text()
     assert "<title>coppice demo" in page
     assert "5 runs" in page
-    (*first, workers), last = demo
-    assert first == ["tasks", "search", "pruned-forecast", "dense-forecast"]
+    (*first, workers), ((asked, dense),), shown = demo
+    assert first == ["tasks", "pruned-forecast", "dense-forecast", "search"]
+    assert [name.rpartition("_")[2] for name in shown] == [
+        "tasks",
+        "search",
+        "forecast",
+    ]  # each when its runs are done
     assert workers == min(2, os.cpu_count() or 1)
-    assert last == ("dense", 1)
+    assert (asked, dense.folder.name) == ("search", "dense")
+    assert dense.recipe.training.epochs == sum(committed("bdnn-digits/*")[4]["result"]["epochs"].values())
     assert opened == [(tmp_path / "report.html").resolve().as_uri()]
 
 

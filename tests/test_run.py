@@ -140,6 +140,32 @@ def test_runs_side_by_side_leave_the_same_records(whole: Path, tmp_path: Path) -
     assert "seed 1: done" in output
 
 
+@pytest.mark.parametrize(
+    "workers", [1, pytest.param(2, marks=pytest.mark.slow)]
+)  # slow: processes that import torch
+def test_a_job_that_needs_a_record_waits_for_it(workers: int, tmp_path: Path) -> None:
+    first = [batch.Job(load("bdnn-digits", SETTINGS), "", seed, tmp_path / f"{seed}") for seed in (0, 1)]
+    given: list[dict[str, Any]] = []
+
+    def call(found: dict[str, Any]) -> batch.Job:
+        given.append(found)
+        return batch.Job(first[0].recipe, "last", found["seed"] + 2, tmp_path / "last")
+
+    broken = batch.Job(
+        load("bdnn-digits", ["data.name=file", "data.path=none.csv", "data.target=y"]), "", 9, tmp_path / "9"
+    )
+
+    def never(found: dict[str, Any]) -> batch.Job:
+        raise AssertionError("a job was called for by one that has failed")
+
+    then = {first[0].folder: call, broken.folder: never}
+    outcomes = batch.run_all([*first, broken], workers=workers, then=then)
+    assert [outcome.job.folder.name for outcome in outcomes] == ["0", "1", "9", "last"]
+    assert given == [outcomes[0].record]
+    assert [None if o.record is None else o.record["seed"] for o in outcomes] == [0, 1, None, 2]
+    assert "none.csv" in str(outcomes[2].error)
+
+
 def test_a_changed_recipe_is_not_resumed(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

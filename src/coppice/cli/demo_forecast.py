@@ -1,4 +1,4 @@
-"""The second part of coppice demo: a forecaster loses nine tenths of its synapses while it trains."""
+"""A part of coppice demo: a forecaster loses nine tenths of its synapses while it trains."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The first part of coppice demo: a network for handwritten digits finds its size."""
+"""A part of coppice demo: a network for handwritten digits finds its size."""
 
 import dataclasses
 import sys

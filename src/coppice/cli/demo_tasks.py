@@ -1,4 +1,4 @@
-"""The last part of coppice demo: a spiking network learns six tasks, one after another, and shrinks meanwhile."""
+"""A part of coppice demo: a spiking network learns six tasks, one after another, and shrinks meanwhile."""
 
 from pathlib import Path
 from typing import Any

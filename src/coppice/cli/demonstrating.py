@@ -2,8 +2,10 @@
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,28 +19,42 @@ def demo(
 ) -> None:
     """See it work in two minutes, on data that come with installed packages: nothing is downloaded.
 
-    First a network for handwritten digits (scikit-learn's) finds its size; the network too large is trained once more
-    for exactly as many epochs. Then a forecaster of weekly CO2 (statsmodels') loses nine tenths of its synapses while
-    it trains, beside the dense one and the rule that next week will be like this week. Last, a spiking network learns
-    six tasks of perception, motor control and interaction, one after another, and forgets little though it shrinks.
-    At the end stands a page with pictures of all five runs, OUT/report.html. Two runs at a time, where there are two cores.
+    A forecaster of weekly CO2 (statsmodels') loses nine tenths of its synapses while it trains, beside the dense one and
+    the rule that next week will be like this week. A network for handwritten digits (scikit-learn's) finds its size; the
+    network too large is trained once more for exactly as many epochs. Meanwhile a spiking network learns six tasks of
+    perception, motor control and interaction, one after another, and forgets little though it shrinks. Each part is shown
+    when it is done; at the end stands a page with pictures of all five runs, OUT/report.html. Two runs at a time, where
+    there are two cores.
     """
     from coppice.cli import demo_forecast, demo_search, demo_tasks, paging
     from coppice.cli.running import run_together
+    from coppice.experiments.folder import Folder
     from coppice.experiments.page.render import refuse_other
 
     page = out / paging.NAME
     refuse_other(page)  # not after a minute
-    # the longest first; the dense network is told by the search how long to train
-    first = [demo_tasks.job(out, seed), demo_search.search_job(out, seed), *demo_forecast.jobs(out, seed)]
-    tasks, search, *forecasts = run_together(first, workers=min(2, os.cpu_count() or 1))
-    (dense,) = run_together([demo_search.dense_job(out, seed, search)])
-    demo_search.show(out, search, dense)
-    demo_forecast.show(*forecasts)
-    demo_tasks.show(out, tasks)
-    runs = [search, dense, *forecasts, tasks]
+    parts: dict[tuple[str, ...], Callable[..., None]] = {
+        ("pruned-forecast", "dense-forecast"): demo_forecast.show,
+        ("search", "dense"): partial(demo_search.show, out),
+        ("tasks",): partial(demo_tasks.show, out),
+    }
+    found: dict[str, dict[str, Any]] = {}
+
+    def show(folder: Path, run: dict[str, Any]) -> None:
+        found[folder.name] = run
+        for names, whole in parts.items():
+            if folder.name in names and found.keys() >= {*names}:
+                whole(*(found[name] for name in names))
+
+    for folder in (out / name for names in parts for name in names):
+        Folder(folder).clear()
+    search = demo_search.search_job(out, seed)
+    first = [demo_tasks.job(out, seed), *demo_forecast.jobs(out, seed), search]  # the longest first
+    # the search tells the dense network how long to train
+    then = {search.folder: lambda run: demo_search.dense_job(out, seed, run)}
+    run_together(first, min(2, os.cpu_count() or 1), then, show)
     try:
-        paging.write(runs, page, "coppice demo")
+        paging.write([found[name] for names in parts for name in names], page, "coppice demo")
     except ModuleNotFoundError as missing:
         print(f"no report: {missing}", file=sys.stderr)
         return

@@ -3,7 +3,7 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 from coppice.cli import BAD_INPUT, FAILED, INTERRUPTED
 
 if TYPE_CHECKING:  # these import torch
-    from coppice.experiments.batch import Job
+    from coppice.experiments.batch import Job, Outcome, Then
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -116,21 +116,27 @@ def run(
         raise typer.Exit(BAD_INPUT if all(outcome.bad_input for outcome in failed) else FAILED)
 
 
-def run_together(jobs: "Sequence[Job]", workers: int = 1) -> list[dict[str, Any]]:
-    """These runs, written over whatever their folders held; returns their records. Raises RuntimeError when one failed."""
+def run_together(
+    jobs: "Sequence[Job]", workers: int, then: "Then", show: Callable[[Path, dict[str, Any]], None]
+) -> None:
+    """These runs, and those that need the record of one of them. Raises RuntimeError when one failed.
+
+    show: gets folder and record of each as soon as it is done
+    """
     from coppice.cli import terminal
     from coppice.experiments import batch
-    from coppice.experiments.folder import Folder
 
-    for job in jobs:
-        Folder(job.folder).clear()
-    with interruptible(), terminal.watching(len(jobs)) as watch:
-        outcomes = batch.run_all(jobs, workers=workers, watch=watch)
+    def end(outcome: "Outcome") -> None:
+        if outcome.record is not None:
+            show(outcome.job.folder, outcome.record)
+
+    with interruptible(), terminal.watching(len(jobs) + len(then)) as told:
+        watch = batch.Watch.together(told, batch.Watch(end=end))
+        outcomes = batch.run_all(jobs, workers=workers, watch=watch, then=then)
     terminal.print_warnings(text for outcome in outcomes for text in outcome.warnings)
     for outcome in outcomes:
         if outcome.record is None:
             raise RuntimeError(f"{outcome.trace or ''}{outcome.error}")
-    return [outcome.record for outcome in outcomes if outcome.record is not None]
 
 
 def parse_seeds(text: str) -> list[int]:

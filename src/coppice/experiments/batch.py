@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -35,6 +35,9 @@ class Job:
     @property
     def name(self) -> str:
         return f"{self.cell} seed {self.seed}".strip()
+
+
+Then = Mapping[Path, Callable[[dict[str, Any]], Job]]  # folder of a job -> what its record calls for
 
 
 @dataclass(frozen=True)
@@ -102,25 +105,29 @@ def run_all(
     threads: int = 1,
     watch: Watch | None = None,
     live: bool = False,
+    then: Then | None = None,
 ) -> list[Outcome]:
     """Run every job, `workers` at a time with `threads` threads each; outcomes in the order of the jobs.
 
     live: each keeps an unfinished record in its folder while it is at work
+    then: the jobs that need the record of one of these; they come last
 
     A job that fails does not stop the others. An interrupt stops all of them and passes on; what they had
     saved stays and can be resumed.
     """
     watch = watch or Watch()
     if workers > 1 and len(jobs) > 1:
-        return _side_by_side(jobs, device, resume, workers, threads, watch, live)
-    outcomes = []
+        return _side_by_side(jobs, device, resume, workers, threads, watch, live, then or {})
+    waiting, outcomes = list(jobs), list[Outcome]()
     with cpu_threads(threads):
-        for job in jobs:
+        while waiting:
+            job = waiting.pop(0)
             watch.start(job)
             outcomes.append(
                 _work(job, device, resume, lambda progress, j=job: watch.progress(j, progress), live)  # type: ignore[misc]
             )
             watch.end(outcomes[-1])
+            waiting += _called(outcomes[-1], then or {})
     return outcomes
 
 
@@ -143,11 +150,18 @@ def _work(job: Job, device: str, resume: bool, tell: Callable[[Progress], None],
 
 
 def _side_by_side(
-    jobs: Sequence[Job], device: str, resume: bool, workers: int, threads: int, watch: Watch, live: bool
+    jobs: Sequence[Job],
+    device: str,
+    resume: bool,
+    workers: int,
+    threads: int,
+    watch: Watch,
+    live: bool,
+    then: Then,
 ) -> list[Outcome]:
     """A process for each job: one that crashes, or runs out of memory, takes no other along."""
     context = multiprocessing.get_context("spawn")
-    waiting, outcomes = list(jobs), dict[Path, Outcome]()
+    known, waiting, outcomes = list(jobs), list(jobs), dict[Path, Outcome]()
     running: dict[Connection, tuple[Job, SpawnProcess]] = {}
     try:
         while waiting or running:
@@ -169,6 +183,8 @@ def _side_by_side(
                     pipe.close()
                     del running[pipe]
                     watch.end(message)
+                    known += (called := _called(message, then))
+                    waiting += called
                 else:
                     watch.progress(job, message)
     finally:
@@ -176,7 +192,12 @@ def _side_by_side(
             child.terminate()
         for _, child in running.values():
             child.join()
-    return [outcomes[job.folder] for job in jobs]
+    return [outcomes[job.folder] for job in known]
+
+
+def _called(outcome: Outcome, then: Then) -> list[Job]:
+    call = then.get(outcome.job.folder)
+    return [call(outcome.record)] if call and outcome.record else []
 
 
 def _receive(pipe: Connection, job: Job, child: SpawnProcess) -> Progress | Outcome:

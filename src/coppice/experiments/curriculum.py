@@ -113,7 +113,7 @@ class Curriculum:
     def learner(self) -> Learner:
         """Who has learned these tasks, to be asked, saved, and taught more; it shares the network."""
         learner = Learner(self.network.plan, self.method, self.schooling, self.seed)
-        learner.network, learner.tasks = self.network, {one.name: one for one in self.kept}
+        learner.network, learner.tasks = self.network.eval(), {one.name: one for one in self.kept}
         return learner
 
     def progress(self) -> Progress:

@@ -221,7 +221,6 @@ class Learner:
 
     @torch.no_grad()
     def _probabilities(self, inputs: Tensor, one: Learned) -> Tensor:
-        self.network.eval()
         return torch.cat([self.network(part, one.name).softmax(1) for part in inputs.split(BATCH)]).cpu()
 
     # --- store ----------------------------------------------------------------------------------------------
