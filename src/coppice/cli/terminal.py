@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -31,7 +32,11 @@ MEASURES = {
 
 def console() -> Console:
     """Standard output, square brackets taken as they are."""
-    width = None if sys.stdout.isatty() else WIDE
+    return _console(None if sys.stdout.isatty() else WIDE)
+
+
+@cache  # one for all, or what is printed while a board is drawn would run into it
+def _console(width: int | None) -> Console:
     return Console(width=width, markup=False, highlight=False, emoji=False)
 
 
