@@ -19,7 +19,7 @@ from rich.console import Console
 
 from coppice import Learner
 from coppice.cli import board, learning, main, terminal
-from coppice.data.samples import read_inputs, read_samples
+from coppice.data.samples import Samples, read_inputs, read_samples, reading
 
 Captured = pytest.CaptureFixture[str]
 TINY = [
@@ -116,13 +116,28 @@ def test_what_learning_came_to_is_told(files: Path, tmp_path: Path, capsys: Capt
     line = ["learn", "events", f"--data={files / 'frames.npz'}", f"--into={tmp_path / 'new'}", *TINY]
     assert main(line) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "events: started"
+    assert lines[0].startswith("events: 60 samples, taken as frames of events [")
+    assert lines[1] == "events: started"
     # not "learned from": a tenth of the 51 judges links
-    assert lines[1].startswith("events: 3 classes, 51 samples for training, ")
-    assert lines[1].endswith("% right on those held back")
-    assert lines[2].endswith("living synapses in 1 module")
-    assert lines[3].endswith("--data NEW --task events")
+    assert lines[2].startswith("events: 3 classes, 51 samples for training, ")
+    assert lines[2].endswith("% right on those held back")
+    assert lines[3].endswith("living synapses in 1 module")
+    assert lines[4].endswith("--data NEW --task events")
     assert Learner.load(tmp_path / "new").tasks["events"].scaling is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((5,), "vectors of 5 features"),
+        ((7, 2), "sequences of 7 steps with 2 channels"),
+        ((8, 8), "sequences of 8 steps with 8 channels; grey pictures are [n, 1, height, width]"),
+        ((3, 8, 9), "images of 8 x 9 with 3 channels"),
+        ((4, 2, 8, 8), "frames of events [4, 2, 8, 8]"),
+    ],
+)
+def test_as_what_samples_are_taken_is_told(shape: tuple[int, ...], words: str) -> None:
+    assert reading(Samples(np.zeros((3, *shape)), [0, 1, 0])) == words
 
 
 def test_on_a_terminal_a_table_tells_epoch_and_score(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

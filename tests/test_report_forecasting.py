@@ -124,18 +124,18 @@ def test_a_seed_twice_in_a_cell_is_refused() -> None:
         report_forecasting.cells([*seeds(3), made_up(seed=2, noise=5.0)])
 
 
+def plain(seed: int, test: float) -> dict[str, Any]:
+    """The record of one run, not of the study; persistence errs by 0.369, the seasonal rule by 0.52."""
+    run = made_up(seed=seed)
+    parts = run["result"].pop("parts")
+    naive = {name: parts[name] for name in ("persistence", "seasonal naive")}
+    run["result"] = {"final": {**parts["pruned 0.9"], "test": test, "latency": 1e-4}, "naive": naive}
+    run["timing"]["latency"] = {"final": 1e-4}
+    return {**run, "fingerprint": str(seed)}
+
+
 def test_plain_runs_have_a_line_each_and_a_mean() -> None:
-    runs = []
-    for seed in (0, 1):
-        run = made_up(seed=seed)
-        parts = run["result"].pop("parts")
-        naive = {name: parts[name] for name in ("persistence", "seasonal naive")}
-        run["result"] = {
-            "final": {**parts["pruned 0.9"], "test": 0.3 + 0.1 * seed, "latency": 1e-4},
-            "naive": naive,
-        }
-        run["timing"]["latency"] = {"final": 1e-4}
-        runs.append({**run, "fingerprint": str(seed)})
+    runs = [plain(seed, 0.3 + 0.1 * seed) for seed in (0, 1)]
     (group,) = report.grouped(runs)
     title, header, lines = group.table()
     assert title == "forecasting: air-quality, lstm, length 14 (n = 2, seeds 0, 1)"
@@ -143,6 +143,30 @@ def test_plain_runs_have_a_line_each_and_a_mean() -> None:
     assert [line[1] for line in lines] == ["0.3000", "0.4000", "0.3500 ± 0.6353"]
     assert lines[0][3:] == ["0.3690", "0.5200", "19,500", "2,400", "12,875", "100"]
     assert len(report.grouped(runs[:1])[0].table().lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("tests", "says"),
+    [
+        ((0.3, 0.4), ""),
+        ((0.369,), "no better than persistence, 0.3690 against 0.3690: "),
+        ((0.6, 0.3), "no better"),
+    ],
+)
+def test_who_is_no_better_than_a_rule_without_a_network_is_told(tests: tuple[float, ...], says: str) -> None:
+    runs = [plain(seed, test) for seed, test in enumerate(tests)]
+    remark = report.grouped(runs)[0].remark()
+    assert remark.startswith(says)
+    assert bool(remark) is bool(says)
+    for transform in ("none", "difference"):
+        for run in runs:
+            run["recipe"]["data"]["transform"] = transform
+        advised = "data.transform=difference" in report.grouped(runs)[0].remark()
+        assert advised is (bool(says) and transform == "none")
+
+
+def test_a_study_is_told_nothing_that_its_table_holds() -> None:
+    assert report.grouped(seeds(3))[0].remark() == ""
 
 
 def test_blocks_are_cells_not_seeds_and_methods_that_a_cell_lacks_are_left_out() -> None:

@@ -166,6 +166,27 @@ def test_a_job_that_needs_a_record_waits_for_it(workers: int, tmp_path: Path) ->
     assert "none.csv" in str(outcomes[2].error)
 
 
+@pytest.mark.parametrize("own", ["--set=data.path=none.csv", "--set=data.path=~/none.csv"])
+def test_a_file_that_is_not_there_is_told_before_anything_is_begun(
+    own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [
+        "run",
+        "bdnn-digits",
+        "--set=data.name=file",
+        own,
+        "--set=data.target=y",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(line) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "error: there is no file '" in shown.err
+    assert "none.csv': check the recipe's table [data]" in shown.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_changed_recipe_is_not_resumed(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,7 @@ def learn(
 
     Then: `coppice predict FOLDER --data new.npz --task NAME`
     """
-    from coppice.data.samples import read_samples, scalable
+    from coppice.data.samples import read_samples, reading, scalable
     from coppice.experiments import batch
     from coppice.learner import Learner
     from coppice.learner.folder import LearnerFolder
@@ -83,6 +83,7 @@ def learn(
         print(f"{name} was learned already, nothing is left to do")
         return
     samples = read_samples(data, target)
+    print(f"{name}: {len(samples.x):,} samples, taken as {reading(samples)}", flush=True)
     with resumable(context), batch.cpu_threads(threads), _watching(name) as show:
         summary = learner.learn(
             name, samples, scale=scalable(samples), epochs=epochs, on_epoch=show, into=into, resume=resume

@@ -96,6 +96,7 @@ def run(
     work = batch.plan(plan, chosen, folder)
     if not resume:
         batch.refuse_used_folders(work)
+    batch.refuse_missing_files(work)
     options: dict[str, Any] = {"device": find_device(device), "resume": resume, "threads": threads}
     page = watching.Page(work, plan.name) if watch else None
     looking = onlookers.Onlookers(track or [], page, folder)

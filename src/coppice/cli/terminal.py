@@ -63,6 +63,8 @@ def print_groups(groups: Iterable["report.Group"]) -> None:
     for group in groups:
         for table in group.tables():
             print_table(*table)
+        if remark := group.remark():
+            console().print(remark)
         if len(group.records) > 1:
             console().print("mean ± half the width of its 95 % interval (Student's t over the seeds)")
     for table in compared(groups):

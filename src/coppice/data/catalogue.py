@@ -23,10 +23,14 @@ from coppice.data.splits import Source, Split, Splits, counts, draw, share, shar
 class Data:
     """What to learn from: the table [data] of a recipe. ValueError on a value that cannot be meant.
 
-    `name`: "digits", "mnist" or "file". `path`, `target`, `task`, `test` serve name = "file" alone: a .npz
-    or .csv file, the csv column to learn, the task if it is not to be guessed, the share held out for the
-    test. `train`: training samples, drawn from the pool; None takes all that validation leaves.
-    `validation`: a share (float) or a count (int) of the pool. `classes`: keep only the first k classes.
+    name:       "digits", "mnist" or "file"
+    path:       of a "file": .npz with the arrays x and y, or .csv
+    target:     of a .csv file: the column to learn
+    task:       of a "file", if it is not to be guessed
+    train:      training samples, drawn from the pool; None: all that validation leaves
+    validation: a share (float) or a count (int) of the pool
+    test:       of a "file": the share that is held out
+    classes:    keep only the first k classes
     """
 
     name: str = "digits"

@@ -66,6 +66,19 @@ def read_inputs(path: Path, columns: Sequence[str] | None = None) -> NDArray[Any
     return read_arrays(path, ("x",))["x"]
 
 
+def reading(samples: Samples) -> str:
+    """As what such samples are taken, in words."""
+    shape = np.shape(samples.x)[1:]
+    if len(shape) == 1:
+        return f"vectors of {shape[0]} features"
+    if len(shape) == 2:
+        pictures = "; grey pictures are [n, 1, height, width]" if shape[0] == shape[1] else ""
+        return f"sequences of {shape[0]} steps with {shape[1]} channels{pictures}"
+    if len(shape) == 3:
+        return f"images of {shape[1]} x {shape[2]} with {shape[0]} channels"
+    return f"frames of events {list(shape)}"
+
+
 def scalable(samples: Samples) -> bool:
     """Whether `task_of` scales such inputs: all but frames, whose zeros mean that nothing happened."""
     return np.ndim(samples.x) < 5

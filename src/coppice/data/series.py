@@ -20,15 +20,21 @@ OWN = ("missing", "time", "id")  # options that only a table of the user's needs
 class Series:
     """What to forecast: the table [data] of a recipe. ValueError on a value that cannot be meant.
 
-    `name`: one of SERIES; or `csv`: the path of a table in the long form `unique_id, ds, y`, and then `name` is not
-    read. `target`: the column to forecast ("y", or the set's usual one). `covariates`: the columns known up to the
-    present; None takes all others, () none. `series`: which series; None takes all, and of "sp500-stocks" five.
-    `length`: rows the model sees. `horizon`: rows it forecasts. `transform`: as what the target is forecast: its
-    level standardised ("none"), its change from the present ("difference") or its log-return ("log_return");
-    "auto": as is usual for the set, "none" for a csv. `period`: rows of the seasonal forecast; None: the set's, or
-    by the step of the times. `validation`, `test`: shares of the rows of each series, test last in time.
-    `aggregate`: sums of "household-power". `missing`, `time`, `id`: of a csv: what to do with empty cells ("error",
-    or "forward": carry the last value on), the columns of times and of the series' names.
+    name:       one of SERIES; not read where there is a csv
+    csv:        path of a table of your own, in the long form `unique_id, ds, y`
+    target:     the column to forecast; "y", or the set's usual one
+    covariates: the columns known up to the present; None: all others, (): none
+    series:     which series; None: all, and of "sp500-stocks" five
+    length:     rows the model sees
+    horizon:    rows it forecasts
+    transform:  as what the target is forecast: its level standardised ("none"), its change from the present
+                ("difference") or its log-return ("log_return"); "auto": as is usual for the set, "none" for a csv
+    period:     rows of the seasonal forecast; None: the set's, or by the step of the times
+    validation: share of the rows of each series, before the test
+    test:       share of the rows of each series, last in time
+    aggregate:  sums of "household-power"
+    missing:    of a csv, what to do with empty cells: "error", or "forward": carry the last value on
+    time, id:   of a csv, the columns of times and of the series' names
     """
 
     name: str = "co2"

@@ -96,6 +96,13 @@ def refuse_used_folders(jobs: Sequence[Job]) -> None:
     refuse_used([Folder(job.folder) for job in jobs])
 
 
+def refuse_missing_files(jobs: Sequence[Job]) -> None:
+    """Raise FileNotFoundError when a file of the user's is not there that a job would read, before anything is begun."""
+    for job in jobs:
+        if (file := job.recipe.file) is not None and not file.is_file() and not Folder(job.folder).finished:
+            raise FileNotFoundError(f"there is no file '{file}': check the recipe's table [data].")
+
+
 def run_all(
     jobs: Sequence[Job],
     *,

@@ -32,6 +32,11 @@ class Written:
     sweep: dict[str, list[Any]] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)  # as written, for the record
 
+    @property
+    def file(self) -> Path | None:
+        """The file of the user's that it reads, if any."""
+        return None
+
     def cells(self) -> Iterator[tuple[str, "Recipe | StreamRecipe"]]:
         """Every combination of the swept values, with a name for its folder; one, named "", without a sweep."""
         for values in itertools.product(*self.sweep.values()):
@@ -52,6 +57,11 @@ class Recipe(Written):
     training: Training = field(default_factory=Training)
     method: BDNNSP | Dense | SynapticPruning = field(default_factory=BDNNSP)
     study: Study | None = None
+
+    @property
+    def file(self) -> Path | None:
+        own = self.data.path if isinstance(self.data, Data) else self.data.csv
+        return None if own is None else Path(own).expanduser()
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,11 @@ class Group:
             return [Table(*words) for words in continual.tables(self.title, self.records)]
         return [self.table()]
 
+    def remark(self) -> str:
+        """What belongs beside the table; empty where there is nothing to say."""
+        plain = self.records[0]["task"] == "forecast" and not forecasting.is_study(self.records[0])
+        return forecasting.remark(self.records) if plain else ""
+
     def table(self) -> Table:
         """The runs, one a line, and their mean when there are several. Not of a stream."""
         if self.records[0]["task"] == "forecast":

@@ -109,6 +109,22 @@ def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     return header, found
 
 
+def remark(records: Sequence[Record]) -> str:
+    """What belongs beside the table of plain runs: that a rule without a network does as well. Empty where none does."""
+    naive = [record["result"].get("naive", {}) for record in records]
+    means = {name: sum(errors[name]["test"] for errors in naive) / len(naive) for name in naive[0]}
+    mine = sum(record["result"]["final"]["test"] for record in records) / len(records)
+    best = min(means, key=means.__getitem__, default=None)
+    if best is None or mine < means[best]:
+        return ""
+    levels = records[0]["recipe"]["data"].get("transform", "auto") in ("auto", "none")
+    change = "data.transform=difference, which forecasts the change, " if levels else ""
+    return (
+        f"no better than {best}, {mine:.4f} against {means[best]:.4f}: {change}more rows or more training.epochs may"
+        " help; in some series, such as prices, there is nothing more to find."
+    )
+
+
 def cells(records: Iterable[Record]) -> dict[Cell, list[Record]]:
     """Records of the study by cell, each in order of seed. Raises ValueError for a seed that a cell has twice."""
     found: dict[Cell, dict[int, Record]] = {}

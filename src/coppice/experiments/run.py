@@ -3,14 +3,13 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coppice.contract import Method, Process, Progress, Task
-from coppice.data import Data, Series, Split, Splits, load
+from coppice.data import Split, Splits, load
 from coppice.experiments import forecasts, record
 from coppice.experiments.folder import Folder, refuse_used
 from coppice.experiments.live import Live
@@ -88,9 +87,7 @@ def _digest(recipe: Recipe | StreamRecipe, given: Splits | None) -> dict[str, An
     """The "sha256" of the data where it is had without reading them: if they are given, or a file of the user's."""
     if given is not None:
         return {"sha256": given.provenance.get("sha256")}
-    data = recipe.data
-    own = data.path if isinstance(data, Data) else data.csv if isinstance(data, Series) else None
-    if own is None or not (file := Path(own).expanduser()).is_file():
+    if (file := recipe.file) is None or not file.is_file():
         return {}
     with file.open("rb") as content:
         return {"sha256": {file.name: hashlib.file_digest(content, "sha256").hexdigest()}}

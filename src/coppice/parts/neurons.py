@@ -103,7 +103,10 @@ def populations(model: nn.Module) -> list[Population]:
     found, refused = in_graph(graph, dict(model.named_modules()), tied_modules(model))
     if not found:
         why = "; ".join(refused) or "it has no hidden Linear, Conv1d or Conv2d layer"
-        raise ValueError(f"{type(model).__name__} has no neurons that can be removed: {why}.")
+        raise ValueError(
+            f"{type(model).__name__} has no neurons that can be removed: {why}. Give it hidden layers, or list the"
+            " populations yourself: Population(incoming, norms, outgoing, spread). prune_synapses needs none."
+        )
     if refused:
         warnings.warn(f"these layers keep their size: {', '.join(refused)}.", stacklevel=2)
     return found

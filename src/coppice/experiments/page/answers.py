@@ -41,7 +41,7 @@ def grown_panel(modules: Mapping[str, Any]) -> Panel:
     data = [
         bars("grown", names, [modules[name]["grown"] for name in names], 5, hovertemplate="%{y:,}"),
         bars(
-            "alive at the end",
+            "alive",
             names,
             [modules[name]["synapses"] for name in names],
             0,
@@ -49,7 +49,7 @@ def grown_panel(modules: Mapping[str, Any]) -> Panel:
         ),
     ]
     grown, alive = (sum(modules[name][key] for name in names) for key in ("grown", "synapses"))
-    words = f"Of {grown:,} synapses that grew, {alive:,} are alive at the end, {100 * alive / grown:.0f} %."
+    words = f"Of {grown:,} synapses that grew, {alive:,} are alive, {100 * alive / grown:.0f} %."
     layout = {"xaxis": axis("", type="category"), "yaxis": axis("synapses"), "barmode": "group"}
     return Panel("grown", "Synapses, grown and alive", words, [Figure(words, data, layout, 300)])
 
