@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -400,8 +401,13 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "load", lambda name: whole(name, tiny[name]))
 
 
+# slow: ten processes that import torch
+@pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("small_demo")
-def test_the_demo_compares_with_the_same_training_and_runs_again(tmp_path: Path, capsys: Captured) -> None:
+def test_the_demo_compares_with_the_same_training_and_runs_again(
+    cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
     for _ in range(2):
         assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
     shown = capsys.readouterr().out

@@ -27,7 +27,7 @@ def test_every_example_has_its_promise() -> None:
     assert [path.stem for path in EXAMPLES] == sorted(PROMISES)
 
 
-HEAVY = ("own_model", "neuralforecast_pruning")
+HEAVY = ("own_model", "lightning_callback", "neuralforecast_pruning")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,10 @@ def kinds(pruned: Record) -> dict[str, list[Record]]:
     }
 
 
-@pytest.mark.parametrize("kind", ["a search", "pruned synapses", "a stream"])
+@pytest.mark.parametrize(
+    "kind",
+    ["a search", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pruned synapses", "a stream"))],
+)
 def test_nothing_overlaps_is_cut_or_empty(kind: str, browser: Any, pruned: Record, tmp_path: Path) -> None:
     look(browser, written(tmp_path, kinds(pruned)[kind]))
 
