@@ -26,20 +26,10 @@ from coppice.contract import Progress
 from coppice.experiments import batch, live, record
 from coppice.experiments.folder import Folder
 from coppice.experiments.recipe import load
+from tiny_recipes import FORECAST, SEARCH, STREAM
 
 pytestmark = pytest.mark.usefixtures("no_stopwatch")
 Captured = pytest.CaptureFixture[str]
-SEARCH = [
-    "model.hidden=[24]",
-    "training.batch=64",
-    "method.pretrain_epochs=2",
-    "method.plateau=0",
-    "method.retrain_steps=0",
-    "method.tune_epochs=2",
-    "method.share=0.4",
-]
-FORECAST = ["model.hidden=6", "training.epochs=3", "training.batch=256", "method.every=1"]
-STREAM = ["schooling.epochs=2", 'data.tasks=["digits-1", "cart-pole"]', "data.samples=30"]
 STUDY = [
     "model.hidden=6",
     "training.epochs=2",

@@ -16,21 +16,11 @@ from coppice.experiments.folder import Folder
 from coppice.experiments.recipe import load
 from coppice.experiments.trackers import RECORD, TRACKERS, batched
 from coppice.experiments.tracking import Ended, Numbers, Tracking, choices, results, rows
+from tiny_recipes import FORECAST, SEARCH, STREAM
 
 pytestmark = pytest.mark.usefixtures("no_stopwatch")
 Captured = pytest.CaptureFixture[str]
 RESULTS = Path(__file__).parent.parent / "results"
-SEARCH = [
-    "model.hidden=[12]",
-    "training.batch=128",
-    "method.pretrain_epochs=1",
-    "method.plateau=0",
-    "method.retrain_steps=0",
-    "method.tune_epochs=1",
-    "method.share=0.5",
-]
-FORECAST = ["model.hidden=6", "training.epochs=3", "training.batch=256", "method.every=1"]
-STREAM = ["schooling.epochs=2", 'data.tasks=["digits-1", "cart-pole"]', "data.samples=30"]
 
 
 # --- numbers out of records -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from coppice.experiments.accuracy_matrix import AccuracyMatrix
 from coppice.experiments.against import Against, against
 from coppice.experiments.page.panel import Figure, Panel, Record
 from coppice.experiments.page.stream import dynamics_panels, matrix_panel
-from coppice.experiments.page.style import GREY, axis, log_axis
+from coppice.experiments.page.style import GREY, axis, log_axis, rule
 from coppice.experiments.report_continual import arms, percents
 from coppice.experiments.report_forecasting import seeds_text
 from coppice.experiments.statistics import mean
@@ -78,15 +78,6 @@ def _arms(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Panel:
              "showlegend": False}
         )  # fmt: skip
     rows_axis = axis("", categoryorder="array", categoryarray=order, dtick=1, type="category")
-    zero = {
-        "type": "line",
-        "x0": 0,
-        "x1": 0,
-        "yref": "paper",
-        "y0": 0,
-        "y1": 1,
-        "line": {"color": GREY, "width": 1.5},
-    }
     best = order[-1]
     told = f"{best} is highest" + (f", {REFERENCE} is 0" if paired else "")
     figures = [
@@ -97,7 +88,7 @@ def _arms(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Panel:
                 "xaxis": axis("points" if paired else "%"),
                 "yaxis": rows_axis,
                 "hovermode": "closest",
-                "shapes": [zero] if paired else [],
+                "shapes": [rule(x=0)] if paired else [],
             },
             height,
             title=title,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coppice.experiments.page.panel import Figure, Panel, Record
-from coppice.experiments.page.style import COLOURS, GREY, INK, axis, line, percent_axis
+from coppice.experiments.page.style import COLOURS, GREY, INK, axis, line, percent_axis, rule
 from coppice.experiments.report_forecasting import REFERENCE, Cell, cells, errors, methods, paired, ranking
 from coppice.experiments.report_forecasting import Record as Plain
 from coppice.experiments.statistics import (
@@ -170,16 +170,13 @@ def _error(table: Table, name: str, several: str) -> Panel | None:
                 hover = "%{y:+.1f} ± %{error_y.array:.1f} %"
                 data.append(line(words, x, y, number, error_y=intervals, hovertemplate=hover))
         if data:
-            zero = {
-                "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": GREY, "width": 1.5},
-            }  # fmt: skip
             dead = [f"{100 * s:g} %" for s in SPARSITIES]
             layout = {
                 "xaxis": axis(
                     "dead synapses", tickmode="array", tickvals=list(range(len(dead))), ticktext=dead
                 ),
                 "yaxis": axis("test MAE against dense, %"),
-                "shapes": [zero],
+                "shapes": [rule(y=0)],
                 "hovermode": "closest",
             }
             label = (

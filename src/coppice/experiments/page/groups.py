@@ -5,7 +5,7 @@ from coppice.experiments.against import against
 from coppice.experiments.page.families import Family, label, size, tests
 from coppice.experiments.page.panel import Figure, Panel, Trace, Words
 from coppice.experiments.page.search import neurons
-from coppice.experiments.page.style import COLOURS, GREY, MARKERS, axis, band, line, log_axis, thin, wrapped
+from coppice.experiments.page.style import COLOURS, MARKERS, axis, band, line, log_axis, rule, thin, wrapped
 from coppice.experiments.page.training import score_words
 from coppice.experiments.report_forecasting import p_text
 from coppice.experiments.statistics import LEAST_PAIRS, Interval, mean
@@ -120,20 +120,11 @@ def _paired(family: Family) -> Panel | None:
             "hovertemplate": "%{y}: %{x:+.2f} ± %{error_x.array:.2f} " + unit + "<extra></extra>",
         }
     ]  # fmt: skip
-    zero = {
-        "type": "line",
-        "x0": 0,
-        "x1": 0,
-        "yref": "paper",
-        "y0": 0,
-        "y1": 1,
-        "line": {"color": GREY, "width": 1.5},
-    }
     better = "under 0 it errs less" if family.forecast else "above 0 it is better"
     layout = {
         "xaxis": axis(f"difference in test {family.metric}, {unit}"),
         "yaxis": axis("", autorange="reversed", type="category", dtick=1),
-        "shapes": [zero],
+        "shapes": [rule(x=0)],
         "hovermode": "closest",
     }
     words = f"Paired differences from {base} on the same seeds, mean with 95 % interval; {better}."

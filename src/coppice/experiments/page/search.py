@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coppice.experiments.page.panel import Figure, Group, Network, Panel, Record, Trace
-from coppice.experiments.page.style import GREY, axis, band, bars, line, log_axis, point, upright
+from coppice.experiments.page.style import axis, band, bars, line, log_axis, point, rule, upright
 from coppice.experiments.report import metric, widths_text
 
 Steps = Sequence[Mapping[str, Any]]
@@ -90,13 +90,8 @@ def _score(record: Record, path: Steps) -> Panel:
         "xaxis": log_axis("neurons, after each cut", sizes, falling=True),
         "yaxis": axis(words),
         "hovermode": "closest",
-        "shapes": [
-            {
-                "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": scores[0], "y1": scores[0],
-                "line": {"color": GREY, "width": 1.2, "dash": "dash"},
-            }
-        ],
-    }  # fmt: skip
+        "shapes": [rule(y=scores[0], dash="dash")],
+    }
     about = f"The dashed line is the un-pruned network, {scores[0]:.4f}."
     if plateau:
         wide = [plateau[0] / 1.03, plateau[1] * 1.03]

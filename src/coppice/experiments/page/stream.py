@@ -7,7 +7,7 @@ from coppice.experiments.accuracy_matrix import FORMULAS, AccuracyMatrix
 from coppice.experiments.page.answers import energy_panel, grown_panel, loop_panel, time_panel, untold_panel
 from coppice.experiments.page.modules import epochs_of, module_picture
 from coppice.experiments.page.panel import Figure, Panel, Record, Words
-from coppice.experiments.page.style import COLOURS, GREY, axis, line, pattern
+from coppice.experiments.page.style import COLOURS, axis, line, pattern, rule
 from coppice.experiments.statistics import mean
 
 SHORT, FEW = 10, 8  # letters of a task's name, and tasks, that have room below an axis
@@ -53,12 +53,7 @@ def task_axis(tasks: Tasks) -> dict[str, Any]:
         length = len(task["curve"])
         middles.append(start + (length + 1) / 2)
         if start:
-            shapes.append(
-                {
-                    "type": "line", "x0": start + 0.5, "x1": start + 0.5, "yref": "paper", "y0": 0, "y1": 1,
-                    "line": {"color": GREY, "width": 1, "dash": "dot"},
-                }
-            )  # fmt: skip
+            shapes.append(rule(x=start + 0.5, dash="dot"))
         start += length
     names, title = [task["task"] for task in tasks], ""
     if max(map(len, names)) > SHORT or len(names) > FEW:  # they would be turned, and some left out

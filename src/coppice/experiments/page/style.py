@@ -162,11 +162,15 @@ def percent_axis(title: str, **more: Any) -> dict[str, Any]:
     return axis(title, tickformat=".0%", range=[-0.03, 1.03], **more)
 
 
+def rule(*, x: float | None = None, y: float | None = None, dash: str = "solid") -> dict[str, Any]:
+    """A grey line through the whole figure, upright at x or level at y: a shape of a layout."""
+    place: dict[str, Any] = {"yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1}
+    if y is not None:
+        place = {"xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
+    return {"type": "line", **place, "line": {"color": GREY, "width": 1.2, "dash": dash}}
+
+
 def upright(x: float, words: str = "", **more: Any) -> dict[str, Any]:
     """A vertical line through the whole figure, with a word at its top: {"shapes", "annotations"} of a layout."""
-    shape = {
-        "type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1,
-        "line": {"color": GREY, "width": 1.2, "dash": "dash"},
-    }  # fmt: skip
     note = {"x": x, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": words, **more}
-    return {"shapes": [shape], "annotations": [note] if words else []}
+    return {"shapes": [rule(x=x, dash="dash")], "annotations": [note] if words else []}
