@@ -20,7 +20,7 @@ from coppice.methods.td_mcl_own import LEFT, LOT, PASSES, STAGES, at_once, in_tu
 from coppice.models.modular_snn import ModularSNN
 from coppice.parts.kernels import LocalConv
 from reference import td_mcl as twin
-from test_td_mcl import PLAN, SHORT, TASKS
+from test_td_mcl import PLAN, SHORT, STRONG, TASKS
 
 
 def layer(outputs: int, inputs: int) -> LocalConv:
@@ -143,6 +143,63 @@ def test_how_own_is_measured_changes_nothing_of_the_task_itself() -> None:
     assert all(torch.equal(value, ways["in turn"][name]) for name, value in ways["at once"].items())
 
 
+def masses(
+    process: LearningTask, layers: Sequence[LocalConv], taken: Sequence[LocalConv], given: Sequence[Tensor]
+) -> list[Tensor]:
+    """Of kernels of old layers, for the second task, by hand; those inhibited in `taken` are out."""
+    x, y = process.school.learned
+    sums = [torch.zeros_like(layer.own) for layer in layers]
+    for layer, other in zip(layers, taken, strict=True):
+        layer.weight.requires_grad_(True)
+        layer.q.copy_(other.q)
+    for part in given:
+        loss = cross_entropy(process.network(x[part], 1), y[part])
+        gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
+        for total, layer, gradient in zip(sums, layers, gradients, strict=True):
+            total += (layer.weight.detach() * gradient).sum((2, 3)).abs()
+    return sums
+
+
+@pytest.mark.parametrize("way", ["at once", "in turn"])
+def test_what_a_later_task_reads_becomes_dearer_by_what_it_needs_of_it(way: Any) -> None:
+    """The second task reads the first one's module; the third, without links, none."""
+    processes = {}
+    for protect in ("every task", "own task"):
+        network = ModularSNN(PLAN)
+        learn(network, TASKS[0], TDMCL(own=way), SHORT)
+        before = [local.layer.own.clone() for local in network.module(0).locals()]
+        method = TDMCL(own=way, protect=protect, **STRONG)  # type: ignore[arg-type]
+        process = processes[protect] = LearningTask(method, network, TASKS[1], SHORT)
+        while process.advance():
+            pass
+        assert network.needed(1) == [0]
+    both, alone = (process.network for process in processes.values())
+    for name, value in alone.state_dict().items():  # type: ignore[attr-defined]
+        assert ".own" in name or torch.equal(value, both.state_dict()[name])  # type: ignore[attr-defined]
+    layers = [local.layer for local in alone.module(0).locals()]
+    assert all(torch.equal(layer.own, own) for layer, own in zip(layers, before, strict=True))
+    alone.eval()
+    taken = copy.deepcopy(layers)
+    if way == "in turn":
+        in_turn(
+            taken, process.school.parts(SHORT.epochs), lambda given: masses(process, layers, taken, given)
+        )
+        added = [layer.own for layer in taken]
+    else:
+        added = masses(process, layers, taken, process.school.parts(SHORT.epochs))
+    mine = [local.layer.own.clone() for local in both.module(0).locals()]
+    for own, old, more in zip(mine, before, added, strict=True):
+        assert_allclose(own, old + more, rtol=1e-4, atol=1e-7)
+        assert more.any()
+    learn(both, TASKS[2], TDMCL(own=way, protect="every task", evolution="none", inhibit=0.0), SHORT)
+    assert both.needed(2) == []
+    assert all(
+        torch.equal(local.layer.own, own) for local, own in zip(both.module(0).locals(), mine, strict=True)
+    )
+
+
 def test_another_way_is_refused() -> None:
     with pytest.raises(ValueError, match="own is 'by chance', but must be one of at once, in turn"):
         TDMCL(own="by chance")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="protect is 'nobody', but must be one of own task, every task"):
+        TDMCL(protect="nobody")  # type: ignore[arg-type]

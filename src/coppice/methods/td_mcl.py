@@ -17,6 +17,7 @@ and our own measurements. No sample of an old task is kept, no term of the loss 
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -34,6 +35,7 @@ from coppice.methods.td_mcl_school import DRAWS, LOTS, WEIGHTS, School
 from coppice.methods.td_mcl_wiring import Evolution
 from coppice.parts import snapshot
 from coppice.parts.cost import Meter
+from coppice.parts.kernels import LocalConv
 from coppice.parts.masks import Masks
 from coppice.parts.schedules import cubic
 from coppice.parts.selection import weakest
@@ -227,14 +229,25 @@ class LearningTask:
         self.echo = None
 
     def _trace_own(self) -> None:
+        """What the task needs of its own module's kernels; and of the old ones that it reads, if these are to be protected."""
         self.network.eval()
         trace = in_turn if self.method.own == "in turn" else at_once
-        trace([local.layer for local in self.module.locals()], self.school.parts(self.epoch), self._masses)
+        read = self.network.needed(self.number) if self.method.protect == "every task" else []
+        for modules in ([self.number], read):
+            layers = [local.layer for number in modules for local in self.network.module(number).locals()]
+            before = [layer.own.clone() for layer in layers]
+            for layer in layers:
+                layer.weight.requires_grad_(
+                    True
+                )  # old ones, too; who learns is settled anew with the next task
+            if layers:
+                trace(layers, self.school.parts(self.epoch), partial(self._masses, layers))
+            for layer, mass in zip(layers, before, strict=True):
+                layer.own += mass
         self.model.zero_grad()
 
-    def _masses(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Of the new module's local kernels, summed over these parts of its samples."""
-        layers = [local.layer for local in self.module.locals()]
+    def _masses(self, layers: Sequence[LocalConv], parts: Sequence[Tensor]) -> list[Tensor]:
+        """Of the kernels of these layers, summed over these parts of the task's samples."""
         masses = [torch.zeros_like(layer.own) for layer in layers]
         for x, y in ((whole[part] for whole in self.school.learned) for part in parts):
             self.model.zero_grad()

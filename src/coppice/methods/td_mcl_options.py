@@ -33,6 +33,9 @@ class TDMCL:
     kappa:          weight of feedback against own worth
     own:            how a kernel's own mass is measured when its task ends: "at once", all in one pass; "in turn": the least
                     are taken out for a while, and each is measured in what is left
+    protect:        whose need of a kernel counts as own mass: "own task": of the task that it grew for; "every task": of
+                    each that reads it as well, added when that has been learned, so that the own mass bounds what any of
+                    them can lose
     worth:          by what kernels are ranked: "gated": own worth and feedback; "own", "feedback": one of them alone;
                     "magnitude", "random": blind to both, what the others are held against. Both bounds hold for all: with
                     own_budget = 1 and expected_tasks = 2 it is the share alone that binds
@@ -62,6 +65,7 @@ class TDMCL:
     expected_tasks: int = 10
     kappa: float = 0.1
     own: Literal["at once", "in turn"] = "at once"
+    protect: Literal["own task", "every task"] = "own task"
     worth: Literal["gated", "own", "feedback", "magnitude", "random"] = "gated"
     inhibition: Literal["rank", "survival"] = "rank"
     old_weights: Literal["isolated", "inhibited", "full"] = "isolated"
@@ -72,6 +76,7 @@ class TDMCL:
         for name, choices in (
             ("evolution", EVOLUTIONS),
             ("own", ("at once", "in turn")),
+            ("protect", ("own task", "every task")),
             ("worth", WORTHS),
             ("inhibition", ("rank", "survival")),
             ("old_weights", ("isolated", "inhibited", "full")),

@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "worth gated": {"worth": "gated", **ALIKE},
     "worth own": {"worth": "own", **ALIKE},
     "worth in turn": {"worth": "own", "own": "in turn", **ALIKE},
+    "worth of all tasks": {"worth": "own", "own": "in turn", "protect": "every task", **ALIKE},
     "worth feedback": {"worth": "feedback", **ALIKE},
     "worth magnitude": {"worth": "magnitude", **ALIKE},
     "worth random": {"worth": "random", **ALIKE},
