@@ -7,16 +7,15 @@ step of the same network whole: 784-1000-1000-10, batch 128, and an LSTM forecas
 length 48, batch 64; Adam.
 """
 
-import argparse
 import copy
 import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from masks import command
 from torch import nn
 
 from coppice.experiments.record import versions
@@ -112,12 +111,7 @@ def seconds(step: Callable[[], None]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few rounds, to see that it runs")
-    parser.add_argument("--json", help="also write the ratios to this file")
-    options = parser.parse_args()
+    options = command(__doc__).parse_args()
     torch.set_num_threads(1)
 
     steps = {f"training step, {share:.0%} of the neurons left": stepper(share) for share in (0.8, 0.5, 0.2)}
@@ -146,8 +140,8 @@ def main() -> None:
         goal = f"  (goal: at most {goals[name]})" if name in goals else ""
         print(f"  {name:45s} {middle:6.3f} [{low:.3f}, {high:.3f}]{goal}")
     if options.json:
-        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.json).write_text(
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(
             json.dumps({"versions": versions(), "threads": 1, "ratios": table}, indent=1) + "\n"
         )
 

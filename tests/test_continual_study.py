@@ -245,7 +245,7 @@ def test_every_arm_of_its_own_options_can_be_made() -> None:
     assert methods["td-mcl strict"].growth == "strict"
     assert len({str(method) for method in methods.values()}) == len(methods)  # each is another
     alike = [method for name, method in methods.items() if name.startswith("worth ")]
-    assert len(alike) == 6
+    assert len(alike) == 7
     assert {method.task_budget for method in alike} == {1.0}  # the count alone binds
 
 

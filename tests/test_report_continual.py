@@ -236,5 +236,11 @@ def test_every_seed_has_its_dynamics_and_a_study_its_arms() -> None:
     assert [label.get_text() for label in left.get_yticklabels()] == ["ewc", "direct", "td-mcl"]
     assert [bar.lines[0].get_xdata()[0] for bar in left.containers] == pytest.approx([-19, -4.75, 0])
     assert [line.get_xdata()[0] for line in right.get_lines()] == [120, 240, 190]
+    assert "left out" not in left.figure.get_suptitle()
+    halved = study(1)
+    del halved["result"]["parts"]["ewc"]  # one seed in common: no difference, and not one of 0 either
+    left = arms_figure([study(0), halved]).axes[0]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["direct", "td-mcl"]
+    assert left.figure.get_suptitle().endswith("; 1 arm of too few seeds left out")
     alone = arms_figure([study(0)]).axes[0]
     assert alone.get_xlabel() == "mean accuracy after the last task, %"

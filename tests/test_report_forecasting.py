@@ -165,6 +165,12 @@ def test_who_is_no_better_than_a_rule_without_a_network_is_told(tests: tuple[flo
         assert advised is (bool(says) and transform == "none")
 
 
+def test_an_error_that_was_not_finite_is_no_better_and_no_worse() -> None:
+    runs = [plain(0, 0.6), plain(1, 0.6)]
+    runs[1]["result"]["final"]["test"] = None  # as a record keeps it
+    assert report.grouped(runs)[0].remark() == ""
+
+
 def test_a_study_is_told_nothing_that_its_table_holds() -> None:
     assert report.grouped(seeds(3))[0].remark() == ""
 

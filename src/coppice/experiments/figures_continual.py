@@ -95,13 +95,17 @@ def dynamics_figure(title: str, tasks: Sequence[Mapping[str, Any]]) -> Figure:
 def arms_figure(records: Sequence[Record]) -> Figure:
     """Each arm against TD-MCL: accuracy after the last task, as differences on the same seeds, and living synapses then.
 
-    Without TD-MCL on two seeds or more there are no differences, and the accuracies themselves are shown.
+    Without TD-MCL on two seeds or more there are no differences, and the accuracies themselves are shown. Arms that have fewer
+    seeds in common with it are left out, and the title says so.
     """
     names = arms(records)
     found = {name: percents(records, name) for name in names}
     rows = against(found, REFERENCE)
     paired = any(row.points is not None for row in rows.values())
-    order = sorted(names, key=lambda name: _middle(rows[name], paired))
+    shown = [name for name in names if not paired or name == REFERENCE or rows[name].points is not None]
+    few = len(names) - len(shown)
+    missing = f"; {few} arm{'' if few == 1 else 's'} of too few seeds left out" if few else ""
+    order = sorted(shown, key=lambda name: _middle(rows[name], paired))
     with house_style():
         figure = Figure(figsize=(9, 1.6 + 0.24 * len(order)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
@@ -135,7 +139,9 @@ def arms_figure(records: Sequence[Record]) -> Figure:
         ):
             left.plot([], [], "o", ms=5, color=colour, label=words)
         figure.legend(loc="outside lower center", ncols=3)
-        figure.suptitle(f"{records[0]['name']} ({seeds_text(records)}); bars: 95 % intervals", fontsize=12)
+        figure.suptitle(
+            f"{records[0]['name']} ({seeds_text(records)}); bars: 95 % intervals{missing}", fontsize=12
+        )
     return figure
 
 

@@ -112,6 +112,8 @@ def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
 def remark(records: Sequence[Record]) -> str:
     """What belongs beside the table of plain runs: that a rule without a network does as well. Empty where none does."""
     naive = [record["result"].get("naive", {}) for record in records]
+    if any(record["result"]["final"]["test"] is None for record in records):  # it was not finite
+        return ""
     means = {name: sum(errors[name]["test"] for errors in naive) / len(naive) for name in naive[0]}
     mine = sum(record["result"]["final"]["test"] for record in records) / len(records)
     best = min(means, key=means.__getitem__, default=None)
