@@ -198,6 +198,26 @@ def test_what_a_later_task_reads_becomes_dearer_by_what_it_needs_of_it(way: Any)
     )
 
 
+def test_layers_that_a_later_task_does_not_hear_stay_as_dear_as_they_were() -> None:
+    """The read-out of the second task keeps no link, so that the last block of the first one's module speaks to nobody."""
+    network = ModularSNN(PLAN)
+    learn(network, TASKS[0], TDMCL(), SHORT)
+    process = LearningTask(
+        TDMCL(protect="every task", inhibit=0.0, evolution="all"), network, TASKS[1], SHORT
+    )
+    process.advance()
+    network.keep_links(1, {1: [0]})
+    before = [local.layer.own.clone() for local in network.module(0).locals()]
+    while process.advance():
+        pass
+    assert network.needed(1) == [0]
+    same = [
+        torch.equal(local.layer.own, own)
+        for local, own in zip(network.module(0).locals(), before, strict=True)
+    ]
+    assert same[-1]
+
+
 def test_another_way_is_refused() -> None:
     with pytest.raises(ValueError, match="own is 'by chance', but must be one of at once, in turn"):
         TDMCL(own="by chance")  # type: ignore[arg-type]
