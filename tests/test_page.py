@@ -302,6 +302,17 @@ def test_every_figure_is_one_that_plotly_knows(pruned: Record) -> None:
                 data = [{**one, **moved} for one, moved in zip(spec["data"], step, strict=True)]
                 plotly.graph_objects.Figure(
                     data=data, layout=spec["layout"]
+def test_an_arm_without_pairs_is_named_and_not_drawn_as_if_it_were_the_reference() -> None:
+    records = copy.deepcopy(committed("continual-cifar-mini/*"))
+    for record in records[1:]:
+        del record["result"]["parts"]["ewc"]
+    page = render(records, title="t")
+    for number in (0, 1):
+        shown = [name for part in figure(page, f"arms-figure-{number}")["data"] for name in part["y"]]
+        assert sorted(shown) == sorted(set(arms(records)) - {"ewc"})
+    assert "Not drawn, with fewer than two seeds in common with td-mcl: ewc." in page
+
+
                 )  # raises for what it does not know
                 assert all(len(one.get("x", [])) for one in data), address
             count += 1
