@@ -15,6 +15,7 @@ import forecasts_made_up
 import pages
 from coppice.experiments.against import against
 from coppice.experiments.page import render, save
+from coppice.experiments.page.families import Family, families_of
 from coppice.experiments.page.forecasting import cliques
 from coppice.experiments.page.provenance import toml
 from coppice.experiments.page.style import brief, log_axis, wrapped
@@ -223,6 +224,42 @@ def test_settings_on_the_same_data_are_compared_in_pairs(pruned: Record) -> None
     curves = figure(page, "family-0-curves-figure-0")
     (centre,) = (t for t in curves["data"] if t.get("name") == "small, mean of 3")
     assert centre["y"] == pytest.approx([-epoch["score"] for epoch in pruned["result"]["curve"]], rel=SIX)
+
+
+def test_only_what_learned_the_same_data_is_one_family(pruned: Record) -> None:
+    def families(records: list[Record]) -> list[Family]:
+        for number, record in enumerate(records):
+            record["fingerprint"] = str(number)
+        return families_of(grouped(records))
+
+    def asked(share: float = 0.9, seed: int = 0, **data: Any) -> Record:
+        found = copy.deepcopy(pruned) | {"seed": seed}
+        found["recipe"]["data"] |= data
+        found["recipe"]["method"]["final_sparsity"] = share
+        return found
+
+    others = {
+        "horizon": 24, "transform": "log", "covariates": ["x"], "validation": 0.31, "test": 0.31, "aggregate": "year", "period": 5
+    }  # fmt: skip
+    for key, value in others.items():
+        assert len(families([asked(), asked(**{key: value})])) == 2, key
+    apart = families([asked(share, horizon=horizon) for horizon in (1, 24) for share in (0.5, 0.9)])
+    name = pruned["recipe"]["data"]["name"]
+    assert [family.title for family in apart] == [f"Runs on {name}, horizon={h}" for h in (1, 24)]
+    assert 'id="family-0-paired"' not in render(
+        [asked(horizon=h, seed=seed) for h in (1, 24) for seed in (0, 1)], title="t"
+    )
+
+
+def test_streams_of_the_same_tasks_in_any_order_are_one_family() -> None:
+    records = copy.deepcopy(committed("order-pmi-mini/*/0"))
+    (family,) = families_of(grouped(records))
+    assert (len(family.groups), family.title) == (6, "Runs on pmi-mini")
+    cifar = copy.deepcopy(committed("td-mcl-cifar-mini/0")) * 3
+    natural, less = (copy.deepcopy(cifar[0]) | {"fingerprint": key} for key in ("natural", "less"))
+    for record, key, value in ((natural, "order", "natural"), (less, "samples", 60)):
+        record["recipe"]["data"][key] = record["data"]["stream"][key] = value
+    assert [len(family.groups) for family in families_of(grouped([cifar[0], natural, less]))] == [2, 1]
 
 
 def test_the_forecasting_study_has_its_ranks_and_differences() -> None:
