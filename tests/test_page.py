@@ -272,6 +272,8 @@ def test_the_forecasting_study_has_its_ranks_and_differences() -> None:
     row = differences["z"][differences["y"].index("random 0.9")]
     assert len(row) == 12
     assert all(20 < value < 40 for value in row)
+    assert re.fullmatch(r".*\] %, n = 3", differences["customdata"][0][0])
+    assert differences["hovertemplate"].endswith("%{customdata}<extra></extra>")
     curve = figure(page, "error-14-figure-0")
     assert len(curve["data"]) == 3
 
@@ -321,6 +323,18 @@ def test_other_studies_have_something_to_see(folder: str) -> None:
 
 
 def kinds(pruned: Record) -> list[list[Record]]:
+@pytest.mark.parametrize(
+    "folder", ["alternatives-digits/0", "zhao2017-needed-width/*/0", "zhao2017-fig4bc/*/0"]
+)
+def test_of_a_single_seed_no_interval_and_no_mean_is_told(folder: str) -> None:
+    page = render(committed(folder)[:1], title="t")
+    words = re.findall(r'<p class="words">(.*?)</p>', page)
+    assert any("(n = 1, seed 0)" in text for text in words)
+    assert not any("interval" in text or "mean of" in text for text in words)
+    told = json.dumps(drawn(page))
+    assert not any(text in told for text in ("error_y.array", "mean over"))
+
+
     return [
         committed("bdnn-digits/0"), committed("bdnn-*/*"), [pruned], committed("order-pmi-mini/*/0"),
         committed("continual-cifar-mini/*"), committed("alternatives-mnist/*"), committed("zhao2017-fig3/*/[01]"),
