@@ -17,7 +17,7 @@ from coppice.experiments.against import against
 from coppice.experiments.page import render, save
 from coppice.experiments.page.families import Family, families_of
 from coppice.experiments.page.forecasting import cliques
-from coppice.experiments.page.provenance import toml
+from coppice.experiments.page.provenance import origin, toml
 from coppice.experiments.page.style import brief, log_axis, wrapped
 from coppice.experiments.report import grouped
 from coppice.experiments.report_continual import arms, percents
@@ -436,6 +436,33 @@ def test_what_is_no_number_is_a_gap(search: Record) -> None:
     record = copy.deepcopy(search)
     record["result"]["path"][2]["stability"] = math.nan
     assert trace(figure(render([record], title="t"), "fitness-figure-0"), "S,")["y"][2] is None
+
+
+def test_whole_numbers_stay_whole(search: Record) -> None:
+    record = copy.deepcopy(search)
+    record["result"]["path"][2]["mean_weight"] = 1234567.0
+    record["result"]["path"][3]["mean_weight"] = 7654321.5
+    drawn = trace(figure(render([record], title="t"), "fitness-figure-0"), "E,")["y"]
+    assert drawn[2:4] == [1234567.0, 7654322.0]
+
+
+def test_where_the_data_come_from_is_told_in_words(search: Record) -> None:
+    record = copy.deepcopy(search)
+    for source, words in (
+        (["https://a", "https://b"], "https://a; https://b"),
+        ({"one": "https://a"}, "one: https://a"),
+    ):
+        record["data"]["source"] = source
+        assert dict(origin(record).facts)["source of the data"] == words
+
+
+def test_runs_that_have_no_section_are_counted(search: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = committed("bdnn-digits/*")
+    assert 'id="left-out"' not in render(records, title="t")
+    monkeypatch.setattr("coppice.experiments.page.assemble.DETAILED", 4)
+    page = render(records, title="t")
+    assert "Of 5 single runs 4 have no section of their own" in page
+    assert re.findall(r'id="(run-\d+)"', page) == ["run-0"]
 
 
 def test_the_recipe_stands_as_toml(search: Record) -> None:
