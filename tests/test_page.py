@@ -302,6 +302,17 @@ def test_the_arms_of_a_continual_study_are_drawn_as_differences() -> None:
         assert drawn_rows[name] == pytest.approx(row.points.mean if row.points else 0.0, rel=SIX)
 
 
+def test_an_arm_without_pairs_is_named_and_not_drawn_as_if_it_were_the_reference() -> None:
+    records = copy.deepcopy(committed("continual-cifar-mini/*"))
+    for record in records[1:]:
+        del record["result"]["parts"]["ewc"]
+    page = render(records, title="t")
+    for number in (0, 1):
+        shown = [name for part in figure(page, f"arms-figure-{number}")["data"] for name in part["y"]]
+        assert sorted(shown) == sorted(set(arms(records)) - {"ewc"})
+    assert "Not drawn, with fewer than two seeds in common with td-mcl: ewc." in page
+
+
 def test_parts_of_a_study_are_drawn_by_size_and_kind() -> None:
     records = committed("alternatives-digits/*")
     spec = figure(render(records, title="t"), "sizes-figure-0")
@@ -310,6 +321,18 @@ def test_parts_of_a_study_are_drawn_by_size_and_kind() -> None:
     assert len(grid["x"]) == 6
     search = mean([record["result"]["parts"]["search"]["test"] for record in records])
     assert trace(spec, "search")["y"] == [pytest.approx(search.value, rel=SIX)]
+
+
+@pytest.mark.parametrize(
+    "folder", ["alternatives-digits/0", "zhao2017-needed-width/*/0", "zhao2017-fig4bc/*/0"]
+)
+def test_of_a_single_seed_no_interval_and_no_mean_is_told(folder: str) -> None:
+    page = render(committed(folder)[:1], title="t")
+    words = re.findall(r'<p class="words">(.*?)</p>', page)
+    assert any("(n = 1, seed 0)" in text for text in words)
+    assert not any("interval" in text or "mean of" in text for text in words)
+    told = json.dumps(drawn(page))
+    assert not any(text in told for text in ("error_y.array", "mean over"))
 
 
 @pytest.mark.parametrize(
@@ -323,18 +346,6 @@ def test_other_studies_have_something_to_see(folder: str) -> None:
 
 
 def kinds(pruned: Record) -> list[list[Record]]:
-@pytest.mark.parametrize(
-    "folder", ["alternatives-digits/0", "zhao2017-needed-width/*/0", "zhao2017-fig4bc/*/0"]
-)
-def test_of_a_single_seed_no_interval_and_no_mean_is_told(folder: str) -> None:
-    page = render(committed(folder)[:1], title="t")
-    words = re.findall(r'<p class="words">(.*?)</p>', page)
-    assert any("(n = 1, seed 0)" in text for text in words)
-    assert not any("interval" in text or "mean of" in text for text in words)
-    told = json.dumps(drawn(page))
-    assert not any(text in told for text in ("error_y.array", "mean over"))
-
-
     return [
         committed("bdnn-digits/0"), committed("bdnn-*/*"), [pruned], committed("order-pmi-mini/*/0"),
         committed("continual-cifar-mini/*"), committed("alternatives-mnist/*"), committed("zhao2017-fig3/*/[01]"),
@@ -353,17 +364,6 @@ def test_every_figure_is_one_that_plotly_knows(pruned: Record) -> None:
                 data = [{**one, **moved} for one, moved in zip(spec["data"], step, strict=True)]
                 plotly.graph_objects.Figure(
                     data=data, layout=spec["layout"]
-def test_an_arm_without_pairs_is_named_and_not_drawn_as_if_it_were_the_reference() -> None:
-    records = copy.deepcopy(committed("continual-cifar-mini/*"))
-    for record in records[1:]:
-        del record["result"]["parts"]["ewc"]
-    page = render(records, title="t")
-    for number in (0, 1):
-        shown = [name for part in figure(page, f"arms-figure-{number}")["data"] for name in part["y"]]
-        assert sorted(shown) == sorted(set(arms(records)) - {"ewc"})
-    assert "Not drawn, with fewer than two seeds in common with td-mcl: ewc." in page
-
-
                 )  # raises for what it does not know
                 assert all(len(one.get("x", [])) for one in data), address
             count += 1
@@ -474,6 +474,7 @@ def test_the_recipe_stands_as_toml(search: Record) -> None:
 
 def test_axes_and_names_are_short_enough() -> None:
     assert [brief(x) for x in (7, 1500, 2_500_000, 3e9, 0.5)] == ["7", "1.5k", "2.5M", "3G", "0.5"]
+    assert [brief(x) for x in (999.4, 999.9, 999_999, -999.9)] == ["999", "1k", "1M", "-1k"]
     ticks = log_axis("n", [20, 1000])["ticktext"]
     assert ticks == ["20", "50", "100", "200", "500", "1k"]
     assert (
