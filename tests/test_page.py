@@ -15,8 +15,9 @@ import forecasts_made_up
 import pages
 from coppice.experiments.against import against
 from coppice.experiments.page import render, save
+from coppice.experiments.page.families import Family, families_of
 from coppice.experiments.page.forecasting import cliques
-from coppice.experiments.page.provenance import toml
+from coppice.experiments.page.provenance import origin, toml
 from coppice.experiments.page.style import brief, log_axis, wrapped
 from coppice.experiments.report import grouped
 from coppice.experiments.report_continual import arms, percents
@@ -225,6 +226,42 @@ def test_settings_on_the_same_data_are_compared_in_pairs(pruned: Record) -> None
     assert centre["y"] == pytest.approx([-epoch["score"] for epoch in pruned["result"]["curve"]], rel=SIX)
 
 
+def test_only_what_learned_the_same_data_is_one_family(pruned: Record) -> None:
+    def families(records: list[Record]) -> list[Family]:
+        for number, record in enumerate(records):
+            record["fingerprint"] = str(number)
+        return families_of(grouped(records))
+
+    def asked(share: float = 0.9, seed: int = 0, **data: Any) -> Record:
+        found = copy.deepcopy(pruned) | {"seed": seed}
+        found["recipe"]["data"] |= data
+        found["recipe"]["method"]["final_sparsity"] = share
+        return found
+
+    others = {
+        "horizon": 24, "transform": "log", "covariates": ["x"], "validation": 0.31, "test": 0.31, "aggregate": "year", "period": 5
+    }  # fmt: skip
+    for key, value in others.items():
+        assert len(families([asked(), asked(**{key: value})])) == 2, key
+    apart = families([asked(share, horizon=horizon) for horizon in (1, 24) for share in (0.5, 0.9)])
+    name = pruned["recipe"]["data"]["name"]
+    assert [family.title for family in apart] == [f"Runs on {name}, horizon={h}" for h in (1, 24)]
+    assert 'id="family-0-paired"' not in render(
+        [asked(horizon=h, seed=seed) for h in (1, 24) for seed in (0, 1)], title="t"
+    )
+
+
+def test_streams_of_the_same_tasks_in_any_order_are_one_family() -> None:
+    records = copy.deepcopy(committed("order-pmi-mini/*/0"))
+    (family,) = families_of(grouped(records))
+    assert (len(family.groups), family.title) == (6, "Runs on pmi-mini")
+    cifar = copy.deepcopy(committed("td-mcl-cifar-mini/0")) * 3
+    natural, less = (copy.deepcopy(cifar[0]) | {"fingerprint": key} for key in ("natural", "less"))
+    for record, key, value in ((natural, "order", "natural"), (less, "samples", 60)):
+        record["recipe"]["data"][key] = record["data"]["stream"][key] = value
+    assert [len(family.groups) for family in families_of(grouped([cifar[0], natural, less]))] == [2, 1]
+
+
 def test_the_forecasting_study_has_its_ranks_and_differences() -> None:
     records = forecasts_made_up.study(seeds=3, percent={"pruned 0.9": -4.0, "random 0.9": 30.0})
     page = render(records, title="t")
@@ -235,6 +272,8 @@ def test_the_forecasting_study_has_its_ranks_and_differences() -> None:
     row = differences["z"][differences["y"].index("random 0.9")]
     assert len(row) == 12
     assert all(20 < value < 40 for value in row)
+    assert re.fullmatch(r".*\] %, n = 3", differences["customdata"][0][0])
+    assert differences["hovertemplate"].endswith("%{customdata}<extra></extra>")
     curve = figure(page, "error-14-figure-0")
     assert len(curve["data"]) == 3
 
@@ -263,6 +302,17 @@ def test_the_arms_of_a_continual_study_are_drawn_as_differences() -> None:
         assert drawn_rows[name] == pytest.approx(row.points.mean if row.points else 0.0, rel=SIX)
 
 
+def test_an_arm_without_pairs_is_named_and_not_drawn_as_if_it_were_the_reference() -> None:
+    records = copy.deepcopy(committed("continual-cifar-mini/*"))
+    for record in records[1:]:
+        del record["result"]["parts"]["ewc"]
+    page = render(records, title="t")
+    for number in (0, 1):
+        shown = [name for part in figure(page, f"arms-figure-{number}")["data"] for name in part["y"]]
+        assert sorted(shown) == sorted(set(arms(records)) - {"ewc"})
+    assert "Not drawn, with fewer than two seeds in common with td-mcl: ewc." in page
+
+
 def test_parts_of_a_study_are_drawn_by_size_and_kind() -> None:
     records = committed("alternatives-digits/*")
     spec = figure(render(records, title="t"), "sizes-figure-0")
@@ -271,6 +321,18 @@ def test_parts_of_a_study_are_drawn_by_size_and_kind() -> None:
     assert len(grid["x"]) == 6
     search = mean([record["result"]["parts"]["search"]["test"] for record in records])
     assert trace(spec, "search")["y"] == [pytest.approx(search.value, rel=SIX)]
+
+
+@pytest.mark.parametrize(
+    "folder", ["alternatives-digits/0", "zhao2017-needed-width/*/0", "zhao2017-fig4bc/*/0"]
+)
+def test_of_a_single_seed_no_interval_and_no_mean_is_told(folder: str) -> None:
+    page = render(committed(folder)[:1], title="t")
+    words = re.findall(r'<p class="words">(.*?)</p>', page)
+    assert any("(n = 1, seed 0)" in text for text in words)
+    assert not any("interval" in text or "mean of" in text for text in words)
+    told = json.dumps(drawn(page))
+    assert not any(text in told for text in ("error_y.array", "mean over"))
 
 
 @pytest.mark.parametrize(
@@ -376,6 +438,33 @@ def test_what_is_no_number_is_a_gap(search: Record) -> None:
     assert trace(figure(render([record], title="t"), "fitness-figure-0"), "S,")["y"][2] is None
 
 
+def test_whole_numbers_stay_whole(search: Record) -> None:
+    record = copy.deepcopy(search)
+    record["result"]["path"][2]["mean_weight"] = 1234567.0
+    record["result"]["path"][3]["mean_weight"] = 7654321.5
+    drawn = trace(figure(render([record], title="t"), "fitness-figure-0"), "E,")["y"]
+    assert drawn[2:4] == [1234567.0, 7654322.0]
+
+
+def test_where_the_data_come_from_is_told_in_words(search: Record) -> None:
+    record = copy.deepcopy(search)
+    for source, words in (
+        (["https://a", "https://b"], "https://a; https://b"),
+        ({"one": "https://a"}, "one: https://a"),
+    ):
+        record["data"]["source"] = source
+        assert dict(origin(record).facts)["source of the data"] == words
+
+
+def test_runs_that_have_no_section_are_counted(search: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = committed("bdnn-digits/*")
+    assert 'id="left-out"' not in render(records, title="t")
+    monkeypatch.setattr("coppice.experiments.page.assemble.DETAILED", 4)
+    page = render(records, title="t")
+    assert "Of 5 single runs 4 have no section of their own" in page
+    assert re.findall(r'id="(run-\d+)"', page) == ["run-0"]
+
+
 def test_the_recipe_stands_as_toml(search: Record) -> None:
     def without_none(table: dict[str, Any]) -> dict[str, Any]:
         return {k: without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
@@ -385,6 +474,7 @@ def test_the_recipe_stands_as_toml(search: Record) -> None:
 
 def test_axes_and_names_are_short_enough() -> None:
     assert [brief(x) for x in (7, 1500, 2_500_000, 3e9, 0.5)] == ["7", "1.5k", "2.5M", "3G", "0.5"]
+    assert [brief(x) for x in (999.4, 999.9, 999_999, -999.9)] == ["999", "1k", "1M", "-1k"]
     ticks = log_axis("n", [20, 1000])["ticktext"]
     assert ticks == ["20", "50", "100", "200", "500", "1k"]
     assert (

@@ -1,6 +1,7 @@
 """The page in a real browser: what moves, what is drawn, and that nothing overlaps or is cut."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -306,6 +307,65 @@ def test_the_theme_button_the_legend_and_the_contents(browser: Any, tmp_path: Pa
         page.wait_for_function("document.querySelector('[id$=-fitness]').getBoundingClientRect().top < 400")
         page.emulate_media(media="print")
         assert not page.locator("nav").is_visible()
+
+
+def test_paper_is_white_and_controls_follow_the_theme(browser: Any, tmp_path: Path) -> None:
+    (record,) = committed("bdnn-digits/0")
+    with Opened(browser, written(tmp_path, [record]), 1280, "dark") as opened:
+        page = opened.page
+        page.locator("#sizes, [id$=sizes-figure-0]").first.scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelector('[id$=sizes-figure-0]')._fullLayout")
+        figure = "document.querySelector('[id$=sizes-figure-0]')._fullLayout.font.color"
+        ink = "getComputedStyle(document.body).color"
+        scheme = "getComputedStyle(document.documentElement).colorScheme"
+        light, dark = "rgb(27, 33, 39)", "rgb(233, 237, 240)"
+        assert [page.evaluate(what) for what in (figure, ink, scheme)] == ["#e9edf0", dark, "dark"]
+        page.emulate_media(media="print", color_scheme="dark")
+        assert [page.evaluate(what) for what in (ink, scheme)] == [light, "light"]
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(figure) == "#1b2127"
+        page.emulate_media(media="screen", color_scheme="dark")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert [page.evaluate(what) for what in (figure, ink)] == ["#e9edf0", dark]
+        page.locator("#theme").click()
+        assert page.evaluate(scheme) == "light"
+
+
+def test_the_mark_of_focus_can_be_seen(browser: Any, tmp_path: Path) -> None:
+    """WCAG 2.2 asks for 3:1 against what it lies on."""
+    (record,) = committed("bdnn-digits/0")
+
+    def brightness(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        r, g, b = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    for theme in THEMES:
+        with Opened(browser, written(tmp_path, [record]), 1280, theme) as opened:
+            page = opened.page
+            page.keyboard.press("Tab")
+            ring = page.evaluate("getComputedStyle(document.activeElement).outlineColor")
+            for place in ("header", "body"):
+                under = page.evaluate(f"getComputedStyle(document.querySelector('{place}')).backgroundColor")
+                dim, bright = sorted((brightness(ring), brightness(under)))
+                assert (bright + 0.05) / (dim + 0.05) >= 3, (theme, place)
+
+
+def test_an_address_that_is_none_does_not_end_the_script(browser: Any, tmp_path: Path) -> None:
+    (record,) = committed("bdnn-digits/0")
+    with Opened(browser, written(tmp_path, [record]), 1280) as opened:
+        opened.page.goto("about:blank")
+        opened.page.goto(f"{(tmp_path / 'report.html').as_uri()}#%E0%A4%A")
+        opened.page.wait_for_function("window.coppice")
+        assert opened.complaints == []
+
+
+def test_the_facts_of_a_picture_are_read_out(browser: Any, tmp_path: Path) -> None:
+    (record,) = committed("bdnn-digits/0")
+    with Opened(browser, written(tmp_path, [record]), 1280) as opened:
+        group = opened.page.locator("[data-network]")
+        assert group.get_attribute("role") == "group"  # what is within an image is not
+        assert "parameters" in group.aria_snapshot()
 
 
 def test_a_link_opens_what_is_closed_and_packed_figures_are_read(browser: Any, tmp_path: Path) -> None:

@@ -26,11 +26,14 @@ def split(records: Sequence[Record]) -> tuple[list[Group], list[Record]]:
 
 def sections(found: Sequence[Group], going: Sequence[Record]) -> list[Section]:
     """Every section with something to see, in order."""
-    runs, compared = _runs(found), [*_families(found), *_forecasting_study(found), *_other_studies(found)]
+    (runs, left), compared = (
+        _runs(found),
+        [*_families(found), *_forecasting_study(found), *_other_studies(found)],
+    )
     # of a few runs each is of interest itself; of many, what they say together
     made = [*_running(going), *(runs + compared if len(runs) <= OPEN else compared + runs)]
     shown = [section for section in made if section.panels or section.tiles]
-    return sorted(shown, key=lambda section: section.closed)
+    return sorted([*shown, *left], key=lambda section: section.closed)
 
 
 def _running(going: Sequence[Record]) -> list[Section]:
@@ -100,13 +103,22 @@ def _other_studies(found: Sequence[Group]) -> list[Section]:
     return [replace(section, closed=number >= OPEN) for number, section in enumerate(made)]
 
 
-def _runs(found: Sequence[Group]) -> list[Section]:
+def _runs(found: Sequence[Group]) -> tuple[list[Section], list[Section]]:
+    """A section for each run, or the first of each setting; and one that says how many have none."""
     plain = [
         (group, record) for group in found for record in group.records if "parts" not in record["result"]
     ]
-    if len(plain) > DETAILED:
+    count = len(plain)
+    if count > DETAILED:
         plain = [(group, record) for group, record in plain if record is group.records[0]]
-    return [
+    left = []
+    if less := count - len(plain):
+        words = (
+            f"Of {count} single runs {less} have no section of their own: with more than {DETAILED}, only the first seed of "
+            "each setting has one. The comparisons have them all, and so has How it was made."
+        )
+        left.append(Section("left-out", "Runs without a section", words, []))
+    made = [
         Section(
             f"run-{number}",
             f"{group.title}, seed {record['seed']}",
@@ -117,6 +129,7 @@ def _runs(found: Sequence[Group]) -> list[Section]:
         )
         for number, (group, record) in enumerate(plain)
     ]
+    return made, left
 
 
 def run_panels(record: Record) -> list[Panel]:

@@ -48,7 +48,9 @@ def _arms(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Panel:
     found = {name: percents(records, name) for name in names}
     rows = against(found, REFERENCE)
     paired = any(row.points is not None for row in rows.values())
-    order = sorted(names, key=lambda name: _middle(rows[name], paired))
+    # beside differences there is no place for an arm that has none
+    drawn = [name for name in names if not paired or name == REFERENCE or rows[name].points is not None]
+    order = sorted(drawn, key=lambda name: _middle(rows[name], paired))
     height = 110 + 20 * len(order)
     sizes = {
         name: mean(
@@ -79,10 +81,11 @@ def _arms(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Panel:
         )  # fmt: skip
     rows_axis = axis("", categoryorder="array", categoryarray=order, dtick=1, type="category")
     best = order[-1]
+    spread = ", 95 % intervals" if len(records) > 1 else ""
     told = f"{best} is highest" + (f", {REFERENCE} is 0" if paired else "")
     figures = [
         Figure(
-            f"{title}, {len(order)} arms, 95 % intervals; {told}.",
+            f"{title}, {len(order)} arms{spread}; {told}.",
             left,
             {
                 "xaxis": axis("points" if paired else "%"),
@@ -111,6 +114,8 @@ def _arms(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Panel:
         if paired
         else f"Each arm of the study ({seeds_text(records)}): accuracy after the last task, and how many synapses live then."
     )
+    if unpaired := [name for name in names if name not in drawn]:
+        words += f" Not drawn, with fewer than two seeds in common with {REFERENCE}: {', '.join(unpaired)}."
     return Panel("arms", "The arms side by side", words, figures)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from coppice.experiments.page.training import score_words
 from coppice.experiments.report import Group
+from coppice.experiments.tables import word
 
 
 class Family(NamedTuple):
@@ -37,20 +38,36 @@ def families_of(groups: Sequence[Group]) -> list[Family]:
         record = group.records[0]
         if "parts" in record["result"] or "final" not in record["result"]:
             continue
-        told = record["data"].get("stream", {}).get("name") or record["data"].get("sha256")
-        split = {
-            key: record["recipe"]["data"].get(key)
-            for key in ("train", "classes", "length", "target", "series")
-        }
-        found.setdefault(json.dumps([record["task"], told, split], sort_keys=True), []).append(group)
-    return [Family(_title(same), same) for same in found.values()]
+        # a stream's digest is of what the seed drew, and each seed has its own
+        digest = None if record["task"] == "stream" else record["data"].get("sha256")
+        told = json.dumps([record["task"], _asked(record), digest], sort_keys=True)
+        found.setdefault(told, []).append(group)
+    return [Family(_title(same, list(found.values())), same) for same in found.values()]
 
 
-def _title(groups: Sequence[Group]) -> str:
+def _asked(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe asks of its data, but for the order of a stream's tasks, which is there to be compared."""
+    asked = dict(record["recipe"]["data"])
+    if record["task"] == "stream":
+        asked = {key: value for key, value in record["data"]["stream"].items() if key != "order"}
+        if isinstance(asked["tasks"], list):
+            asked["tasks"] = sorted(asked["tasks"])
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _title(groups: Sequence[Group], families: Sequence[Sequence[Group]]) -> str:
+    """One setting has its own; several are on these data, and on which form of them where there is another."""
     if len(groups) == 1:
         return groups[0].title
-    data = groups[0].records[0]["recipe"]["data"]
-    return f"Runs on {data.get('csv') or data.get('path') or data['name']}"
+    data = _asked(groups[0].records[0])
+    others = [_asked(family[0].records[0]) for family in families]
+    same = [other for other in others if _named(other) == _named(data)]
+    apart = [f"{key}={word(value)}" for key, value in data.items() if any(o.get(key) != value for o in same)]
+    return ", ".join([f"Runs on {_named(data)}", *apart])
+
+
+def _named(data: Mapping[str, Any]) -> str:
+    return str(data.get("csv") or data.get("path") or data["name"])
 
 
 def label(group: Group, among: Sequence[Group]) -> str:

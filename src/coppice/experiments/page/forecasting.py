@@ -116,8 +116,8 @@ def _differences(table: Table, name: str, several: str) -> Panel | None:
             "zmid": 0, "zmin": -12, "zmax": 12, "hoverongaps": False, "showscale": False,
             "colorscale": [[0, "#0072B2"], [0.5, "#F4F4F0"], [1, "#D55E00"]],
             "text": [["" if v is None else f"{v:+.1f}" for v in row] for row in middles], "texttemplate": "%{text}",
-            "customdata": [["" if i is None else i.text() + f", n = {i.runs}" for i in row] for row in found.values()],
-            "hovertemplate": "%{y}, %{x}<br>%{customdata} %<extra></extra>",
+            "customdata": [["" if i is None else f"{i.text()} %, n = {i.runs}" for i in row] for row in found.values()],
+            "hovertemplate": "%{y}, %{x}<br>%{customdata}<extra></extra>",
         }
     ]  # fmt: skip
     layout = {

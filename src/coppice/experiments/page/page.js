@@ -301,9 +301,10 @@
     for (const closed of document.querySelectorAll("main details:not([open])")) closed.open = true;
     for (const element of [...waiting]) begin(element);
   };
-  addEventListener("beforeprint", drawAll);
   const open = () => { // what an address names may lie in something closed
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let name = "";
+    try { name = decodeURIComponent(location.hash.slice(1)); } catch { /* a stray % names nothing */ }
+    const target = document.getElementById(name);
     for (let place = target; place; place = place.parentElement) if (place.tagName === "DETAILS") place.open = true;
     if (target) target.scrollIntoView();
   };
@@ -315,13 +316,16 @@
   const button = document.getElementById("theme");
   const choices = { auto: ["◐", "as the system has them"], light: ["☀", "light"], dark: ["☾", "dark"] };
   let chosen = remembered("coppice-theme") || "auto";
+  const wear = (theme) => {
+    root.dataset.theme = theme;
+    for (const figure of drawn.keys()) draw(figure);
+  };
   const paint = () => {
-    root.dataset.theme = chosen === "auto" ? (dark.matches ? "dark" : "light") : chosen;
     const [sign, words] = choices[chosen];
     button.textContent = sign;
     button.setAttribute("aria-label", `Colours: ${words}`);
     button.title = button.getAttribute("aria-label");
-    for (const figure of drawn.keys()) draw(figure);
+    wear(chosen === "auto" ? (dark.matches ? "dark" : "light") : chosen);
   };
   button.addEventListener("click", () => {
     const names = Object.keys(choices);
@@ -331,6 +335,8 @@
   });
   dark.addEventListener("change", paint);
   paint();
+  addEventListener("beforeprint", () => { wear("light"); drawAll(); }); // paper is white
+  addEventListener("afterprint", paint);
 
   const again = Number(document.body.dataset.refresh);
   if (again) setInterval(async () => {

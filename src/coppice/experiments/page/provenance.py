@@ -1,18 +1,21 @@
 """How a run was made: what it takes to make it again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coppice.experiments.page.panel import Record
 
 
 class Origin(NamedTuple):
-    """facts: name and words; recipe: its tables as TOML."""
+    """facts: name and words; settings: the tables of the recipe with every value written out, as TOML.
+
+    No recipe to be loaded: where a recipe has a name, the settings have the kind that it stands for.
+    """
 
     title: str
     facts: list[tuple[str, str]]
-    recipe: str
+    settings: str
 
 
 def origin(record: Record) -> Origin:
@@ -31,7 +34,7 @@ def origin(record: Record) -> Origin:
         ("machine", ", ".join(str(record[key]) for key in ("machine", "device") if record.get(key))),
         ("threads", str(record.get("threads", ""))),
         ("data", data.get("name") or data.get("stream", {}).get("name", "")),
-        ("source of the data", data.get("source", "")),
+        ("source of the data", _words(data.get("source", ""))),
         ("SHA-256 of the data", "; ".join(f"{name}: {digest}" for name, digest in digests.items())),
         ("samples", ", ".join(f"{count:,} {name}" for name, count in data.get("counts", {}).items())),
         ("training, s", f"{timing['seconds']:.1f}" if "seconds" in timing else ""),
@@ -40,6 +43,14 @@ def origin(record: Record) -> Origin:
     ]
     title = f"{record['name']}, seed {record['seed']}"
     return Origin(title, [(name, words) for name, words in facts if words], toml(record.get("recipe", {})))
+
+
+def _words(source: str | Sequence[str] | Mapping[str, str]) -> str:
+    """One source, several, or those of each task by its name."""
+    if isinstance(source, str):
+        return source
+    several = source if isinstance(source, Sequence) else [f"{name}: {one}" for name, one in source.items()]
+    return "; ".join(several)
 
 
 def toml(tables: Mapping[str, Any], where: str = "") -> str:

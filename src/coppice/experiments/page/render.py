@@ -126,15 +126,16 @@ def _tables(groups: Sequence[Group]) -> list[tuple[Table, bool]]:
 
 
 def _json(value: Any) -> str:
-    """JSON that can stand in a script element, numbers with six digits."""
+    """JSON that can stand in a script element, numbers with six digits or all those before the point."""
     text = json.dumps(_short(value), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _short(value: Any) -> Any:
     if isinstance(value, float):
-        # what JSON has no word for is drawn as a gap
-        return float(f"{value:.6g}") if value - value == 0 else None
+        if value - value != 0:
+            return None  # what JSON has no word for is drawn as a gap
+        return float(f"{value:.6g}") if abs(value) < 1e6 else float(round(value))
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     return [_short(inner) for inner in value] if isinstance(value, (list, tuple)) else value

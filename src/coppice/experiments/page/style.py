@@ -59,7 +59,7 @@ def band(
     }
 
 
-def point(name: str, x: Any, y: Any, number: int = 1, symbol: str = "diamond", **more: Any) -> Trace:
+def point(name: str, x: Any, y: Any, number: int = 1, symbol: str = "diamond") -> Trace:
     """One point to be seen first."""
     return {
         "type": "scatter",
@@ -73,7 +73,6 @@ def point(name: str, x: Any, y: Any, number: int = 1, symbol: str = "diamond", *
             "color": COLOURS[number],
             "line": {"color": "var(--card)", "width": 1.5},
         },
-        **more,
     }
 
 
@@ -109,9 +108,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {**named, "automargin": True, **more}
 
 
-def log_axis(
-    title: str, values: Iterable[float | None], falling: bool = False, **more: Any
-) -> dict[str, Any]:
+def log_axis(title: str, values: Iterable[float | None], falling: bool = False) -> dict[str, Any]:
     """A logarithmic axis with whole numbers beside it, not powers; `falling`: the greatest value on the left.
 
     Where the values lie close together it is an ordinary one, which then has more numbers to read.
@@ -119,7 +116,7 @@ def log_axis(
     known = [value for value in values if value is not None and value > 0] or [1.0]
     low, high = min(known) / 1.15, max(known) * 1.15
     if high / low < NEAR:
-        return axis(title, range=[high, low] if falling else [low, high], **more)
+        return axis(title, range=[high, low] if falling else [low, high])
     steps = (1, 2, 5) if high / low < 2000 else (1,)
     ticks = [
         s * 10.0**k
@@ -135,7 +132,6 @@ def log_axis(
         tickmode="array",
         tickvals=ticks,
         ticktext=[brief(tick) for tick in ticks],
-        **more,
     )
 
 
@@ -151,6 +147,7 @@ def wrapped(name: str, width: int = 22) -> str:
 
 def brief(value: float) -> str:
     """1500 as 1.5k: short enough for a narrow axis."""
+    value = float(f"{value:.3g}")  # first, or 999.9 would be 1e+03
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
