@@ -1,7 +1,6 @@
 """What readers of README and docs have already when they come to a block of code, and which commands are only checked."""
 
 import re
-import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -81,11 +80,10 @@ def flowers_table(names: Namespace) -> None:
 
 
 def files_of_readme(names: Namespace) -> None:
-    """What its command lines speak of; of the folder of skills that its Python made, a new one is begun."""
+    """What its command lines speak of."""
     files_of_two_tasks(names)
     sales(names)
     Path("shapes.npz").rename("digits.npz")
-    shutil.rmtree("skills")
 
 
 def sales(names: Namespace) -> None:
@@ -130,7 +128,7 @@ SETUPS: dict[str, Callable[[Namespace], None]] = {
 CHECKED_ONLY = {
     "coppice demo": "takes two minutes; tests/test_cli.py runs it",
     "coppice run bdnn-mnist": "downloads MNIST",
-    "coppice run bdnn-digits --watch": "serves a page; tests/test_live.py asks for it",
+    "coppice run bdnn-digits --out runs/watched --watch": "serves a page; tests/test_live.py asks for it",
     "coppice run bdnn-digits --seeds 0-3 --jobs 2 --watch": "the same, in several processes",
     "coppice run forecast --seeds 0-4 --track": "takes a minute; tests/test_trackers.py reads back what is told",
     "coppice run td-mcl-": "takes minutes, or downloads CIFAR-100; tests/test_curriculum.py runs such streams",
@@ -139,6 +137,7 @@ CHECKED_ONLY = {
     "coppice run forecasting": "needs files that are to be had by hand",
     "coppice report runs/continual-pmi-mini": "of the run above",
     "coppice report runs/bdnn-mnist": "of the run above",
+    "coppice report runs/pictures --open": "opens a browser; tests/test_page_cli.py",
     "coppice report runs/bdnn-digits --html": "of a run that the page does not make; tests/test_page_cli.py",
     "coppice compact runs/bdnn-mnist/0": "of the run above",
     "coppice data mnist": "downloads",
