@@ -9,7 +9,7 @@ from coppice.experiments.statistics import Mean, mean
 
 
 def overview(found: Sequence[Family]) -> list[Panel]:
-    """Every setting of every family in a row: its test score and its size, means with 95 % intervals."""
+    """Every setting of every family in a row: its test score and its size; of several seeds means with 95 % intervals."""
     made: list[Panel] = []
     for metric in dict.fromkeys(family.metric for family in found):
         rows = [
@@ -20,6 +20,7 @@ def overview(found: Sequence[Family]) -> list[Panel]:
             if tests(group)
         ]
         names = [wrapped(name, 30) for name, *_ in rows]
+        several = any(row[1].half is not None for row in rows)
         figures = []
         for place, title in enumerate((f"test {metric}", "synapses or parameters alive"), 1):
             centres: list[Mean] = [row[place] for row in rows]  # type: ignore[misc]
@@ -35,14 +36,16 @@ def overview(found: Sequence[Family]) -> list[Panel]:
                 "width": 4,
                 "color": COLOURS[place - 1],
             }
-            trace["hovertemplate"] = "%{y}: %{x:,.4g} ± %{error_x.array:,.4g}<extra></extra>"
+            half = " ± %{error_x.array:,.4g}" if several else ""
+            trace["hovertemplate"] = f"%{{y}}: %{{x:,.4g}}{half}<extra></extra>"
             layout = {
                 "xaxis": log_axis("", reach) if place == 2 else axis(""),
                 "yaxis": axis("", autorange="reversed", type="category", dtick=1),
                 "hovermode": "closest",
             }
-            label = f"{title} of {len(rows)} settings, means with 95 % intervals."
+            label = f"{title} of {len(rows)} settings{', means with 95 % intervals' if several else ''}."
             figures.append(Figure(label, [trace], layout, 90 + 38 * len(rows), title=title))
-        words = f"Each setting, the mean of its seeds with its 95 % interval: test {metric}, and its size."
+        how = ", the mean of its seeds with its 95 % interval" if several else ", one seed"
+        words = f"Each setting{how}: test {metric}, and its size."
         made.append(Panel(f"overview-{len(made)}", f"Every setting: {metric}", words, figures))
     return made
