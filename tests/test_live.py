@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from coppice.cli.watching import LATE, REFRESH, Page, serving
 from coppice.contract import Progress
 from coppice.experiments import batch, live, record
 from coppice.experiments.folder import Folder
+from coppice.experiments.page import assemble
 from coppice.experiments.recipe import load
 from tiny_recipes import FORECAST, SEARCH, STREAM
 
@@ -51,9 +51,38 @@ class Drawing:
     def __init__(self) -> None:
         self.calls: list[tuple[int, int | None]] = []
 
-    def __call__(self, records: Sequence[dict[str, Any]], *, title: str, refresh: int | None = None) -> str:
+    def __call__(
+        self,
+        records: Sequence[dict[str, Any]],
+        *,
+        title: str,
+        refresh: int | None = None,
+        skipped: Sequence[str] = (),
+    ) -> str:
         self.calls.append((len(records), refresh))
-        return f"<title>{title}</title>{json.dumps([r.get('unfinished') for r in records])} µ"
+        told = "".join(f"<li>{text}</li>" for text in skipped)
+        return f"<title>{title}</title>{json.dumps([r.get('unfinished') for r in records])} µ{told}{refresh}"
+
+
+class Clock:
+    """Time for the page that passes only while somebody waits; then `meanwhile` happens."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.now, self.meanwhile = 100.0, meanwhile
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.meanwhile()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(watching, "time", found)
+    return found
 
 
 @pytest.fixture
@@ -254,21 +283,21 @@ def test_after_a_kill_the_run_goes_on_and_the_record_so_far_goes(
     """kill -9 in the midst, the unfinished record lies about, and somebody who does not watch goes on."""
     program = (
         "import sys; from pathlib import Path; from coppice.experiments import batch, live;"
+        "from coppice.experiments.folder import Folder;"
         "from coppice.experiments.recipe import load; from coppice.parts import cost;"
         "cost.latency = lambda model, example: 1e-5; live.PAUSE = live.SHARE = 0.0;"
-        "batch.run_all([batch.Job(load('bdnn-digits', sys.argv[2:]), '', 0, Path(sys.argv[1]) / '0')], live=True)"
+        "folder = Folder(Path(sys.argv[1]) / '0');"
+        "there = lambda *_: len(folder.shelf) >= 2 and (print('there', flush=True), sys.stdin.read());"
+        "batch.run_all([batch.Job(load('bdnn-digits', sys.argv[2:]), '', 0, folder.path)], live=True,"
+        " watch=batch.Watch(progress=there))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(coppice.__file__).parent.parent)}
-    folder, deadline = Folder(tmp_path / "0"), time.monotonic() + 300
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path), *SEARCH], env=environment
-    ) as process:
-        while process.poll() is None and time.monotonic() < deadline:
-            if folder.live.is_file() and len(folder.shelf) >= 2:
-                break
-            time.sleep(0.001)
+    folder, pipe = Folder(tmp_path / "0"), subprocess.PIPE
+    line = [sys.executable, "-c", program, str(tmp_path), *SEARCH]
+    with subprocess.Popen(line, env=environment, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"there\n"  # and waits
         process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
     assert record.read(folder.live)["unfinished"]["doing"]  # whole, however it was struck
     assert main([*RUN, "--out", str(tmp_path), "--resume"]) == 0
     assert record.read(folder.record)["fingerprint"] == alone["fingerprint"]
@@ -410,6 +439,23 @@ def test_other_names_for_this_machine_are_refused(address: str) -> None:
         assert raw(address, "GET", "/records.json", name)[0] == 403
 
 
+def test_the_address_it_was_given_is_its_name_too(drawing: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Page([], "none"), "127.0.0.2", 0) as address:
+        assert raw(address, "GET", "/")[0] == 200
+        assert raw(address, "GET", "/", "[::1]")[0] == 200
+        for name in ("", "127.0.0.3", "[::1", "evil.example"):
+            assert raw(address, "GET", "/", name)[0] == 403
+    found = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *rest, **more: found("127.0.0.1" if host == "Mine.local" else host, *rest, **more),
+    )
+    with serving(Page([], "none"), "Mine.local", 0) as address:
+        assert address.startswith("http://Mine.local:")
+        assert raw(address, "GET", "/")[0] == 200
+
+
 def test_the_same_page_is_neither_drawn_nor_sent_twice(address: str, page: Page, drawing: Drawing) -> None:
     """Two that look on, and what neither has to wait for."""
     answers: list[tuple[int, Any, bytes]] = []
@@ -443,7 +489,7 @@ def test_what_cannot_be_read_is_left_out_and_named(stopped: Path, tmp_path: Path
     page = Page([job(tmp_path)], "one")
     live_file, good = Folder(tmp_path / "0").live, Folder(stopped / "1").live.read_text()
     assert page.records() == []
-    assert b"no run has left anything yet" in page.html()
+    assert b"no run has left anything yet" in page.html().body
     live_file.parent.mkdir()
     live_file.write_text(good[: len(good) // 2])
     assert page.records() == []
@@ -465,6 +511,34 @@ def test_a_run_that_failed_is_not_shown_as_at_work(page: Page) -> None:
     assert not doing.startswith("waiting")
     watch.end(batch.Outcome(second, None, "the loss is nan"))
     assert page.records()[1]["unfinished"]["doing"] == "failed: the loss is nan"
+    assert page.records()[1]["unfinished"]["state"] == "failed"
+
+
+def test_a_run_that_failed_and_left_nothing_is_named(page: Page, tmp_path: Path, drawing: Drawing) -> None:
+    page.watch().end(batch.Outcome(page.jobs[2], None, "no <room>"))
+    assert "<li>seed 2 failed: no <room></li>" in page.html().body.decode()
+    alone = Page([job(tmp_path)], "one")
+    alone.watch().end(batch.Outcome(alone.jobs[0], None, "no <room>"))
+    alone.ended = True
+    shown = alone.html().body.decode()
+    assert "no run has left anything." in shown
+    assert "seed 0 failed: no &lt;room&gt;" in shown
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"doing": "growing", "done": 0.4}, "Still at work: growing, 40 %."),
+        ({"doing": "growing", "done": None}, "Still at work: growing."),
+        ({"state": "failed", "doing": "failed: boom.", "done": 0.4}, "Failed: boom; 40 % was done."),
+        (
+            {"state": "waiting", "doing": "waiting; it was at: growing", "done": None},
+            "Waiting; it was at: growing.",
+        ),
+    ],
+)
+def test_a_run_is_worded_by_its_state(told: dict[str, Any], words: str) -> None:
+    assert assemble._standing(told) == words
 
 
 def test_a_page_that_cannot_be_drawn_is_told_and_ends_nothing(
@@ -483,36 +557,74 @@ def test_a_page_that_cannot_be_drawn_is_told_and_ends_nothing(
 # --- the end --------------------------------------------------------------------------------------------------
 
 
-def test_nobody_is_waited_for_who_does_not_look(page: Page) -> None:
-    before = time.monotonic()
+def test_nobody_is_waited_for_who_does_not_look(page: Page, clock: Clock) -> None:
+    before = clock.now
     page.last_look()
-    assert time.monotonic() - before < 0.5
+    assert clock.now == before
 
 
-def test_those_who_look_get_the_last_page(
-    page: Page, drawing: Drawing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page.html()
-    page.html()
-    waiting = threading.Thread(target=page.last_look)
-    waiting.start()
-    page.html()
-    waiting.join(0.3)
-    assert waiting.is_alive()  # for the other
-    page.html()
-    waiting.join(5)
-    assert not waiting.is_alive()
+def test_those_who_look_get_the_last_page(page: Page, drawing: Drawing, clock: Clock) -> None:
+    looks: list[float] = []
+
+    def look() -> None:
+        if len(looks) < 2 and clock.now > 101 + len(looks):  # one after a second, the other after two
+            looks.append(clock.now)
+            page.look(page.html())
+
+    page.look(page.html())
+    page.look(page.html())
+    clock.meanwhile = look
+    page.last_look()
+    assert len(looks) == 2
+    assert clock.now == looks[1]
     assert drawing.calls == [(2, REFRESH), (2, None)]
 
 
-def test_who_has_gone_away_is_not_waited_for_long(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "REFRESH", 0.2)
-    monkeypatch.setattr(watching, "LATE", 0.1)
-    page.html()
-    before = time.monotonic()
+def test_who_has_gone_away_is_not_waited_for_long(page: Page, clock: Clock) -> None:
+    page.look(page.html())
+    before = clock.now
     page.last_look()
-    assert 0.25 < time.monotonic() - before < 5
+    assert REFRESH + LATE <= clock.now - before < REFRESH + LATE + 1
     assert REFRESH + LATE < 10
+
+
+def test_who_asks_whether_there_is_another_looks_once(page: Page, address: str, clock: Clock) -> None:
+    """Told that nothing has changed, one has looked; told that there is another, one comes again for it."""
+    mark = fetched(address)[1]["ETag"]
+
+    def again() -> None:
+        nonlocal mark
+        request = urllib.request.Request(address, headers={"If-None-Match": mark}, method="HEAD")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.headers["ETag"] != mark
+        asked.append(clock.now)
+        mark = fetched(address)[1]["ETag"]
+        clock.meanwhile = lambda: None
+
+    asked: list[float] = []
+    clock.now += REFRESH
+    request = urllib.request.Request(address, headers={"If-None-Match": mark}, method="HEAD")
+    with pytest.raises(urllib.error.HTTPError, match="304"):
+        urllib.request.urlopen(request, timeout=60)
+    clock.now += REFRESH + LATE / 2  # the first look is long ago, that question is not
+    clock.meanwhile = again
+    page.last_look()
+    assert asked == [clock.now]
+
+
+def test_a_page_is_hashed_once_and_not_packed_for_a_question(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[bytes] = []
+    mark = watching._mark
+    monkeypatch.setattr(watching, "LONG", 10)
+    monkeypatch.setattr(watching, "_mark", lambda body: hashed.append(body) or mark(body))
+    monkeypatch.setattr(watching, "gzip", None)
+    for _ in range(3):
+        request = urllib.request.Request(address, headers={"Accept-Encoding": "gzip"}, method="HEAD")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.headers["ETag"] == mark(hashed[0])
+    assert len(hashed) == 1
 
 
 # --- ports and addresses --------------------------------------------------------------------------------------
@@ -567,6 +679,19 @@ def test_options_of_a_page_that_is_not_there_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
+def test_without_what_draws_the_page_nothing_is_begun(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main([*RUN, "--watch", "--port", "0", "--out", str(tmp_path / "out")]) == 1
+    shown = capsys.readouterr()
+    assert f"'{package}' is not installed" in shown.err
+    assert 'pip install "coppice[html]"' in shown.err
+    assert shown.out == ""
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.usefixtures("drawing")
 def test_a_busy_port_is_told_before_anything_is_begun(tmp_path: Path, capsys: Captured) -> None:
     with taken() as listener:
@@ -580,31 +705,29 @@ def test_a_busy_port_is_told_before_anything_is_begun(tmp_path: Path, capsys: Ca
 
 @pytest.mark.usefixtures("every_unit")
 def test_a_command_serves_its_runs_while_they_go_on(
-    alone: dict[str, Any], drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    alone: dict[str, Any],
+    drawing: Drawing,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
 ) -> None:
     seen: list[list[Any]] = []
     served: list[str] = []
     whole = watching.serving
-    monkeypatch.setattr(watching, "REFRESH", 0.5)
     run_all = batch.run_all
 
-    def look(address: str) -> None:
-        while not drawing.calls or drawing.calls[-1][1] is not None:  # the last page asks for no next one
-            text = fetched(address)[2].decode()
-            seen.append(json.loads(text.partition("</title>")[2].rpartition(" ")[0]) if "[" in text else [{}])
-            time.sleep(0.02)
+    def look(*_: Any) -> None:
+        text = fetched(served[0].split()[1])[2].decode()
+        seen.append(json.loads(text.partition("</title>")[2].rpartition(" ")[0]) if "[" in text else [{}])
 
-    def spied(*arguments: Any, **options: Any) -> Any:
+    def spied(*arguments: Any, watch: batch.Watch, **options: Any) -> Any:
         served.append(capsys.readouterr().out)
-        threads.append(threading.Thread(target=look, args=(served[0].split()[1],)))
-        threads[0].start()
-        return run_all(*arguments, **options)
+        clock.meanwhile = look  # when they have ended
+        return run_all(*arguments, watch=batch.Watch.together(watch, batch.Watch(progress=look)), **options)
 
-    threads: list[threading.Thread] = []
     monkeypatch.setattr(batch, "run_all", spied)
     assert main([*RUN, "--watch", "--port", "0", "--out", str(tmp_path)]) == 0
-    threads[0].join(20)
-    assert not threads[0].is_alive()
     assert served[0].startswith("watch: http://127.0.0.1:")
     assert whole is watching.serving
     assert {found["doing"] for page in seen for found in page if found} > {"growing"}

@@ -514,7 +514,7 @@ def test_a_page_is_written_over_a_page_only(search: Record, tmp_path: Path) -> N
     save(file, render([search], title="second"))
     assert "<title>second" in file.read_text()
     file.write_text("<html>my own notes</html>")
-    with pytest.raises(FileExistsError, match=r"no report of coppice: choose another --html"):
+    with pytest.raises(FileExistsError, match=r"no report of coppice: choose another file"):
         save(file, page)
     assert file.read_text() == "<html>my own notes</html>"
     with pytest.raises(FileExistsError, match="is a folder"):

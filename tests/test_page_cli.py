@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from coppice.cli import demo_forecast, demo_search, demo_tasks, main, running
+from coppice.experiments import record
 from pages import RESULTS, committed, drawn
 
 Captured = pytest.CaptureFixture[str]
@@ -57,7 +58,7 @@ def test_no_other_file_is_written_over(runs: Path, capsys: Captured) -> None:
     notes.write_text("my own")
     assert main(["report", str(runs)]) == 2
     shown = capsys.readouterr()
-    assert "no report of coppice: choose another --html" in shown.err
+    assert "no report of coppice: choose another file or folder" in shown.err
     assert shown.out == ""  # before anything is computed
     assert notes.read_text() == "my own"
 
@@ -77,6 +78,19 @@ def test_unreadable_records_are_named_in_the_page_and_the_rest_is_shown(runs: Pa
     assert "update coppice" in told
     assert all(str(runs / name) in told for name in ("bytes", "newer", "folder"))
     assert any("run-0" in address for address in drawn(page))
+
+
+def test_a_run_at_work_is_passed_over_by_name(runs: Path, capsys: Captured) -> None:
+    found = json.loads((runs / "0" / "record.json").read_text())
+    standing = {"doing": "growing", "done": 0.5, "written": "2026-01-01T00:00:00Z"}
+    record.write(runs / "0" / "live.json", {**found, "unfinished": standing, "result": {"pretraining": []}})
+    assert main(["report", str(runs / "0" / "live.json")]) == 2
+    shown = capsys.readouterr().err
+    assert f"passed over: {runs / '0' / 'live.json'} is of a run that is not finished" in shown
+    assert "--resume" in shown
+    assert "no readable record" in shown
+    assert main(["report", str(runs / "0" / "live.json"), str(runs), "--html", str(runs / "all.html")]) == 0
+    assert "is of a run that is not finished" in (runs / "all.html").read_text()
 
 
 def test_nothing_readable_is_an_error_and_no_page(runs: Path, capsys: Captured) -> None:

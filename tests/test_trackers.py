@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -147,18 +148,19 @@ class Notes:
 
     look = "notes"
 
-    def __init__(self, fails_at: int = -1) -> None:
+    def __init__(self, fails_at: int = -1, closes: bool = True) -> None:
         self.books: list[Note] = []
-        self.fails_at = fails_at
+        self.fails_at, self.closes = fails_at, closes
 
     def open(self, recipe: str, name: str, choices: dict[str, str]) -> "Note":
-        self.books.append(Note(recipe, name, choices, self.fails_at))
+        self.books.append(Note(recipe, name, choices, self.fails_at, self.closes))
         return self.books[-1]
 
 
 class Note:
-    def __init__(self, recipe: str, name: str, choices: dict[str, str], fails_at: int) -> None:
-        self.recipe, self.name, self.choices, self.fails_at = recipe, name, choices, fails_at
+    def __init__(self, recipe: str, name: str, choices: dict[str, str], fails_at: int, closes: bool) -> None:
+        self.recipe, self.name, self.choices = recipe, name, choices
+        self.fails_at, self.closes = fails_at, closes
         self.rows: list[tuple[int, Numbers]] = []
         self.ends: list[tuple[Ended, Numbers, str | None]] = []
 
@@ -169,6 +171,8 @@ class Note:
 
     def close(self, how: Ended, results: Numbers, text: str | None) -> None:
         self.ends.append((how, results, text))
+        if not self.closes:
+            raise ConnectionError("cannot be closed")
 
 
 def job(
@@ -266,6 +270,24 @@ def test_a_tracker_that_fails_ends_no_run(tmp_path: Path) -> None:
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert tracking.warning == "notes was told no more, for it failed: nobody there"
     assert [len(book.rows) for book in notes.books] == [1]
+    assert notes.books[0].ends == [("stopped", {}, None)]
+
+
+@pytest.mark.usefixtures("every_unit")
+def test_every_book_is_closed_whatever_went_wrong_before(tmp_path: Path) -> None:
+    notes = Notes(closes=False)
+    tracking, work = Tracking("notes", notes), [job(tmp_path, seed=seed) for seed in (0, 1)]
+    outcomes: list[batch.Outcome] = []
+    with tracking.watch() as watch:
+        # two at once, none of which has ended for the tracker
+        both = batch.Watch.together(batch.Watch(progress=watch.progress), batch.Watch(end=outcomes.append))
+        batch.run_all(work, watch=both, live=True)
+        assert [book.ends for book in notes.books] == [[], []]
+        watch.end(outcomes[0])
+    finished = ("finished", results(outcomes[0].record or {}), Folder(work[0].folder).record.read_text())
+    stopped = ("stopped", {}, None)
+    assert [book.ends for book in notes.books] == [[finished, stopped], [stopped]]
+    assert tracking.warning == "notes was told no more, for it failed: cannot be closed"
 
 
 def test_entries_come_in_parts() -> None:
@@ -452,6 +474,18 @@ def test_wandb_has_what_it_was_told_and_sends_nothing(
         assert [(row["_step"], row[key]) for row in read if key in row] == told(found, key)
     assert summary["final/test"] == found["result"]["final"]["test"]
     assert record.read(file.parent / "files" / RECORD) == found
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.filterwarnings("ignore")  # theirs
+@pytest.mark.parametrize("name", sorted(TRACKERS))
+def test_the_way_to_look_at_it_can_be_pasted(name: str, tmp_path: Path) -> None:
+    pytest.importorskip(name)
+    out = tmp_path / "my runs; all"
+    words = shlex.split(TRACKERS[name](out).look)
+    (place,) = [word for word in words if str(out) in word]
+    assert ";" not in words
+    assert place.removeprefix("sqlite:///").startswith(str(out))
 
 
 @pytest.mark.parametrize("name", sorted(TRACKERS))

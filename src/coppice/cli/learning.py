@@ -1,7 +1,5 @@
-"""coppice learn, and what coppice predict does with a learner"""
+"""coppice learn"""
 
-import csv
-import io
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,6 @@ TABLES = {
     "method": "method",
     "schooling": "schooling",
 }  # of --set, and what a learner calls them
-SHOWN = 20  # predictions printed; a file has all
 
 
 def learn(
@@ -132,57 +129,6 @@ def refuse_changes(learner: "Learner", folder: Path, overrides: Sequence[str], s
             f"--seed is {seed}, but the learner in {folder} was made with {learner.seed}, for good: leave it out, or"
             " choose another --into."
         )
-
-
-def predict_classes(folder: Path, data: Path, task: str | None, out: Path | None) -> None:
-    """What new samples are of: a table on the terminal, and all of it in a .csv file."""
-    from coppice.cli import terminal
-    from coppice.data.samples import read_inputs
-    from coppice.experiments import batch
-    from coppice.learner import Learner
-    from coppice.parts import storage
-
-    learner = Learner.load(folder)
-    if not learner.tasks:
-        raise ValueError(
-            f"the learner in {folder} has learned no task yet: `coppice learn NAME --into {folder}`."
-        )
-    x = read_inputs(data, _columns(learner, task))
-    with batch.cpu_threads(1):
-        found = learner.predict(x, task)
-    best = found.probabilities.max(1).values.tolist()
-    lines = [
-        [str(number), name, label, f"{probability:.4f}"]
-        for number, (name, label, probability) in enumerate(zip(found.tasks, found.labels, best, strict=True))
-    ]
-    header = ["sample", "task", "class", "probability"]
-    if out is not None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([header, *lines])
-        storage.write_bytes(out, text.getvalue().encode())
-    terminal.print_table(f"{data.name}, the first sample is 0", header, lines[:SHOWN])
-    if len(lines) > SHOWN:
-        print(f"and {len(lines) - SHOWN} more")
-    if task is None and len({one.shape for one in learner.tasks.values()}) < len(learner.tasks):
-        print("the task of each was inferred, which errs more often than --task NAME")
-    for name in sorted(set(found.tasks), key=list(learner.tasks).index):
-        print(
-            f"{name}: {learner.tasks[name].validation:.1%} right on samples held back when it had been learned"
-        )
-    if out is not None:
-        print(f"written: {out}")
-
-
-def _columns(learner: "Learner", task: str | None) -> tuple[str, ...] | None:
-    """Of a table that is to be read for this task, or for any; None where all were learned from arrays."""
-    if task is not None:
-        return learner.known(task).columns
-    tables = {one.columns: one.name for one in learner.tasks.values() if one.columns is not None}
-    if len(tables) > 1:
-        raise ValueError(
-            f"the tasks {', '.join(tables.values())} were learned from tables with other columns each: give --task."
-        )
-    return next(iter(tables), None)
 
 
 def _report(learner: "Learner", name: str, summary: dict[str, Any]) -> None:

@@ -5,8 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-SHOWN = 20  # forecasts printed; a file has all
-
 
 def predict(
     run: Annotated[
@@ -49,8 +47,7 @@ def predict(
     if out is not None and out.exists() and not force:
         raise FileExistsError(f"{out} exists: add --force to write over it, or choose another --out.")
     from coppice.cli import terminal
-    from coppice.cli.asking import predict_samples
-    from coppice.cli.learning import predict_classes
+    from coppice.cli.asking import predict_classes, predict_samples
     from coppice.data import Preparation
     from coppice.experiments.folder import Folder
     from coppice.experiments.forecasts import forecast
@@ -91,10 +88,8 @@ def predict(
     found = preparation.restore(forecast(model, x), keys)
     if out is not None:
         storage.write_bytes(out, found.to_csv(index=False).encode())
-    lines = [[_word(value) for value in line] for line in found.head(SHOWN).itertuples(index=False)]
-    terminal.print_table(f"{notes['recipe']}, after the last rows of {what}", list(found.columns), lines)
-    if len(found) > SHOWN:
-        print(f"and {len(found) - SHOWN} more")
+    lines = [[_word(value) for value in line] for line in found.itertuples(index=False)]
+    terminal.print_first(f"{notes['recipe']}, after the last rows of {what}", list(found.columns), lines)
     if error is not None:
         print(f"on its test rows the model was off by {error:.4g} on average")
     if out is not None:

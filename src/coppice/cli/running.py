@@ -74,7 +74,8 @@ def run(
 
     Each run has its folder OUT/[CELL/]SEED: a record, the model, and what it needs to go on after an interruption.
 
-    Trackers write below OUT and send nothing anywhere: tensorboard/, mlflow.db, wandb/ (offline).
+    Trackers write below OUT: tensorboard/, mlflow.db, wandb/. They send nothing anywhere, unless MLFLOW_TRACKING_URI names
+    a server or WANDB_MODE is online.
 
     The tables of a recipe are data, model, training, method and study; a key that is none is answered with those there
     are. `coppice list` names what can be chosen. Another method.name or method.preset comes with its own values.

@@ -150,7 +150,7 @@ def _records(runs: list[Path]) -> tuple[list[dict[str, Any]], list[str]]:
             raise FileNotFoundError(f"there is no file or folder {place}.")
         for file in sorted(place.rglob("record.json"), key=_by_number) if place.is_dir() else [place]:
             try:
-                found[file.resolve()] = record.read(file)
+                found[file.resolve()] = _finished(record.read(file), file)
             except (ValueError, OSError) as error:
                 print(f"warning: passed over: {error}", file=sys.stderr)
                 skipped.append(str(error))
@@ -158,6 +158,16 @@ def _records(runs: list[Path]) -> tuple[list[dict[str, Any]], list[str]]:
         places = ", ".join(str(place) for place in runs)
         raise ValueError(f"{places}: no readable record of a finished run; `coppice run` writes them.")
     return list(found.values()), skipped
+
+
+def _finished(found: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Raises ValueError for the record of a run at work, or interrupted: it has no results yet."""
+    if "unfinished" in found:
+        raise ValueError(
+            f"{file} is of a run that is not finished: `coppice run ... --resume` goes on with it, and --watch shows it"
+            " at work."
+        )
+    return found
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

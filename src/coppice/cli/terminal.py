@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # these import torch
 
 WIDE = 1000  # columns when nobody's window limits them
 NUMBER = re.compile(r"[-+\d.,±e> ]*$")
+SHOWN = 20  # answers printed; a file has all
 ALIKE = 40  # warnings that begin alike differ only in their numbers
 
 # what the test score of a run is, by its task
@@ -53,6 +54,13 @@ def print_table(title: str, header: Sequence[str], lines: Iterable[Sequence[str]
     for line in lines:
         table.add_row(*line, style="bold" if line[0] == "mean" else None)
     screen.print(table)
+
+
+def print_first(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """A table of the first SHOWN, and how many more there are."""
+    print_table(title, header, lines[:SHOWN])
+    if len(lines) > SHOWN:
+        print(f"and {len(lines) - SHOWN} more")
 
 
 def print_groups(groups: Iterable["report.Group"]) -> None:

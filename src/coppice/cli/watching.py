@@ -1,4 +1,7 @@
-"""The page of `coppice run --watch`: what the runs of a batch have left so far, over HTTP, while they are at work."""
+"""The page of `coppice run --watch`: what the runs of a batch have left so far, over HTTP, while they are at work.
+
+Longer than others: the page and its server agree on who has looked, and when the last one may go.
+"""
 
 import errno
 import gzip
@@ -15,8 +18,10 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
+from coppice.data.extras import need
 from coppice.experiments import record
 from coppice.experiments.batch import Job, Outcome, Watch
 from coppice.experiments.folder import Folder
@@ -25,13 +30,26 @@ HOST, PORT = "127.0.0.1", 8765
 REFRESH = 5  # seconds after which a page asks for the next
 LATE = 2  # seconds that a page may ask late
 LONG = 10_000  # bytes, which are worth packing
-HERE = ("localhost", "127.0.0.1", "[::1]")
+HERE = ("localhost", "127.0.0.1", "::1")
+
+
+class Drawn(NamedTuple):
+    """A page, the mark by which another is told from it, and whether it is the last."""
+
+    body: bytes
+    mark: str
+    last: bool
 
 
 class Page:
-    """The records of a batch, and the page that shows them. Safe to be asked by several threads."""
+    """The records of a batch, and the page that shows them. Safe to be asked by several threads.
+
+    Raises ModuleNotFoundError where what draws the page is missing.
+    """
 
     def __init__(self, jobs: Sequence[Job], title: str) -> None:
+        for package in ("plotly", "jinja2"):
+            need(package, "html")
         from coppice.experiments.page import render
 
         self.render: Callable[..., str] = render
@@ -41,7 +59,7 @@ class Page:
         self._begun: set[Path] = set()
         self._failed: dict[Path, str] = {}
         self._read: dict[Path, tuple[Any, dict[str, Any] | None]] = {}  # file -> when it changed, its record
-        self._drawn: tuple[Any, bytes] = (None, b"")
+        self._drawn: tuple[Any, Drawn] = (None, Drawn(b"", "", last=False))
         self._lock = threading.Lock()
         self._asked: list[float] = []  # when the page was asked for, lately
         self._last = 0  # times the last page was given
@@ -58,23 +76,32 @@ class Page:
 
     def records(self) -> list[dict[str, Any]]:
         """Of each job its record, or what there is of it so far; what cannot be read is left out and noted."""
-        with self._lock:
-            found = ((job, self._record(Folder(job.folder))) for job in self.jobs)
-            return [self._standing(job, read) for job, read in found if read is not None]
+        return [found for _, found in self._found() if found is not None]
 
-    def html(self) -> bytes:
+    def html(self) -> Drawn:
         """The page as it is now; drawn again only if something changed, for drawing takes time from the runs."""
-        ended, records = self.ended, self.records()  # in this order: what is drawn as the last page is whole
+        ended, found = self.ended, self._found()  # in this order: what is drawn as the last page is whole
+        records = [record for _, record in found if record is not None]
+        lost = [
+            f"{job.name} failed: {self._failed[job.folder]}"
+            for job, record in found
+            if record is None and job.folder in self._failed
+        ]
         with self._lock:
-            state = (ended, [(found["fingerprint"], found.get("unfinished")) for found in records])
+            state = (ended, lost, [(found["fingerprint"], found.get("unfinished")) for found in records])
             if self._drawn[0] != state:
                 refresh = None if ended else REFRESH
                 draw = self.render if records else _nothing_yet
-                self._drawn = (state, draw(records, title=self.title, refresh=refresh).encode())
+                body = draw(records, title=self.title, refresh=refresh, skipped=lost).encode()
+                self._drawn = (state, Drawn(body, _mark(body), ended))
+            return self._drawn[1]
+
+    def look(self, drawn: Drawn) -> None:
+        """Somebody has this one before them, and will ask for the next."""
+        with self._lock:
             now = time.monotonic()
             self._asked = [*(then for then in self._asked if now - then < REFRESH + LATE), now]
-            self._last += ended
-            return self._drawn[1]
+            self._last += drawn.last
 
     def last_look(self) -> None:
         """The runs have ended: wait, not for long, until those who look on have the last page."""
@@ -85,6 +112,11 @@ class Page:
         with suppress(KeyboardInterrupt):  # who stops this has lost nothing
             while self._last < several and time.monotonic() < now + REFRESH + LATE:
                 time.sleep(0.05)
+
+    def _found(self) -> list[tuple[Job, dict[str, Any] | None]]:
+        with self._lock:
+            read = [(job, self._record(Folder(job.folder))) for job in self.jobs]
+            return [(job, None if found is None else self._standing(job, found)) for job, found in read]
 
     def _record(self, folder: Folder) -> dict[str, Any] | None:
         for file in (folder.record, folder.live):
@@ -114,17 +146,22 @@ class Page:
             return found
         told = found["unfinished"]
         if job.folder in self._failed:
-            told = {**told, "doing": f"failed: {self._failed[job.folder]}"}
+            told = {**told, "state": "failed", "doing": f"failed: {self._failed[job.folder]}"}
         elif job.folder not in self._begun:
-            told = {**told, "doing": f"waiting; it was at: {told['doing']}"}
+            told = {**told, "state": "waiting", "doing": f"waiting; it was at: {told['doing']}"}
         return {**found, "unfinished": told}
 
 
-def _nothing_yet(_: Sequence[dict[str, Any]], title: str, refresh: int | None) -> str:
+def _mark(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _nothing_yet(_: Sequence[dict[str, Any]], title: str, refresh: int | None, skipped: Sequence[str]) -> str:
+    lost = "".join(f"<p>{html.escape(text)}</p>" for text in skipped)
     again = "" if refresh is None else '<meta http-equiv="refresh" content="2">'
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">{again}<title>{html.escape(title)}</title>'
-        f"<p>{html.escape(title)}: no run has left anything{'' if refresh is None else ' yet'}.</p></html>"
+        f"<p>{html.escape(title)}: no run has left anything{'' if refresh is None else ' yet'}.</p>{lost}</html>"
     )
 
 
@@ -134,6 +171,7 @@ class _Server(ThreadingHTTPServer):
         self.address_family, self.page = where[0], page
         address = where[4][0]
         self.local = ipaddress.ip_address(address).is_loopback
+        self.names = {*HERE, host.lower(), address}
         super().__init__((address, port), _Answer)  # type: ignore[arg-type]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -148,8 +186,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         # a page from elsewhere could point a name of its own at this machine, and read along
-        name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        if self.server.local and name not in HERE:
+        if self.server.local and _host(self.headers.get("Host", "")) not in self.server.names:
             self._send(HTTPStatus.FORBIDDEN, "text/plain", b"This page answers to localhost only.\n")
             return
         page, path = self.server.page, self.path.partition("?")[0]
@@ -160,7 +197,10 @@ class _Answer(BaseHTTPRequestHandler):
                 page.warnings[f"the page could not be drawn: {error!r}"] = None
                 self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", f"{error!r}\n".encode())
                 return
-            self._send(HTTPStatus.OK, "text/html", shown)
+            # who is told that there is another page comes again for it at once
+            if self.command == "GET" or self.headers.get("If-None-Match") == shown.mark:
+                page.look(shown)
+            self._send(HTTPStatus.OK, "text/html", shown.body, shown.mark)
         elif path == "/records.json":
             self._send(HTTPStatus.OK, "application/json", json.dumps(page.records()).encode())
         else:
@@ -168,16 +208,18 @@ class _Answer(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        mark = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    def _send(self, status: HTTPStatus, kind: str, body: bytes, mark: str = "") -> None:
+        mark = mark or _mark(body)
         if self.headers.get("If-None-Match") == mark:
             status, body = HTTPStatus.NOT_MODIFIED, b""
-        packed = "gzip" in self.headers.get("Accept-Encoding", "") and len(body) > LONG
+        asked = self.command == "HEAD"  # again and again, whether there is another: that costs nothing
+        packed = not asked and "gzip" in self.headers.get("Accept-Encoding", "") and len(body) > LONG
         if packed:  # the page may come through a tunnel
             body = gzip.compress(body, 1)
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
+        if not asked:
+            self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-cache")
         self.send_header("ETag", mark)
         self.send_header("Vary", "Accept-Encoding")
@@ -185,7 +227,7 @@ class _Answer(BaseHTTPRequestHandler):
         if packed:
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        if self.command != "HEAD":
+        if not asked:
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None: ...  # the terminal belongs to the runs
@@ -209,6 +251,14 @@ def serving(page: Page, host: str = HOST, port: int | None = None) -> Iterator[s
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _host(header: str) -> str | None:
+    """The name in a Host header, without port and brackets; None where it is none."""
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
 
 
 def open_to_others(host: str) -> bool:

@@ -1,8 +1,11 @@
-"""The trackers that `coppice run --track` knows; each needs the extra of its name, and all write below the runs' folder."""
+"""The trackers that `coppice run --track` knows; each needs the extra of its name. They write below the runs' folder and
+send nothing anywhere, unless MLFLOW_TRACKING_URI names a server or WANDB_MODE is online.
+"""
 
 import logging
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -23,7 +26,7 @@ class TensorBoard:
     def __init__(self, out: Path) -> None:
         need("tensorboard", "tensorboard")
         self.folder = out / "tensorboard"
-        self.look = f"tensorboard --logdir {self.folder}"
+        self.look = f"tensorboard --logdir {shlex.quote(str(self.folder))}"
 
     def open(self, recipe: str, name: str, choices: dict[str, str]) -> "TensorBoardRun":
         return TensorBoardRun(self.folder / name.replace("/", "_"), choices)
@@ -64,7 +67,7 @@ class MLflow:
         self.out = out.resolve()
         self.here = f"sqlite:///{self.out / 'mlflow.db'}"
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or self.here
-        self.look = f"mlflow ui --backend-store-uri {self.uri}"
+        self.look = f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
         if self.uri == self.here:
             self.out.mkdir(parents=True, exist_ok=True)
         self.client = MlflowClient(self.uri)
@@ -118,7 +121,8 @@ class WandB:
                 "WANDB_ERROR_REPORTING", "false"
             )  # before the import: nothing leaves unasked
         need("wandb", "wandb")
-        self.look = f"wandb sync {out}/wandb/offline-run-*" if self.mode == "offline" else "wandb.ai"
+        runs = f"{shlex.quote(str(out / 'wandb'))}/offline-run-*"
+        self.look = f"wandb sync {runs}" if self.mode == "offline" else "wandb.ai"
 
     def open(self, recipe: str, name: str, choices: dict[str, str]) -> "WandBRun":
         return WandBRun(self, recipe, name, choices)

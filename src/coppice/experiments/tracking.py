@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -53,27 +54,29 @@ class Tracking:
     @contextmanager
     def watch(self) -> Iterator[Watch]:
         """What to call while the batch runs; a book still open at the end is closed as that of a run stopped."""
-
-        def stopped() -> None:
-            for folder in list(self._books):
-                self._books.pop(folder).close("stopped", {}, None)
-
         try:
             yield Watch(
                 progress=lambda job, _: self._spared(lambda: self._progress(job)),
                 end=lambda outcome: self._spared(lambda: self._end(outcome)),
             )
         finally:
-            self._spared(stopped)
+            for (
+                book
+            ) in self._books.values():  # also after a failure, or a server goes on to show them as running
+                self._tried(partial(book.close, "stopped", {}, None))
+            self._books.clear()
 
     def _spared(self, tell: Callable[[], None]) -> None:
-        """Tell it, and spare the runs what goes wrong in that."""
-        if self.warning is not None:
-            return
+        """Tell it, unless it has failed before."""
+        if self.warning is None:
+            self._tried(tell)
+
+    def _tried(self, tell: Callable[[], None]) -> None:
+        """Spare the runs what goes wrong in that; what failed first is the warning."""
         try:
             tell()
         except Exception as error:
-            self.warning = f"{self.name} was told no more, for it failed: {error}"
+            self.warning = self.warning or f"{self.name} was told no more, for it failed: {error}"
 
     def _progress(self, job: Job) -> None:
         self._begun.add(job.folder)
@@ -93,9 +96,10 @@ class Tracking:
         if found is not None and job.folder in self._begun:
             self._tell(job, found)
             text = Folder(job.folder).record.read_text()
-            self._books.pop(job.folder).close("finished", results(found), text)
+            self._books[job.folder].close("finished", results(found), text)
         elif job.folder in self._books:
-            self._books.pop(job.folder).close("failed", {}, None)
+            self._books[job.folder].close("failed", {}, None)
+        self._books.pop(job.folder, None)  # not before: what could not be closed is tried once more
 
     def _tell(self, job: Job, found: dict[str, Any]) -> None:
         if job.folder not in self._books:

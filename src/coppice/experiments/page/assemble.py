@@ -39,17 +39,24 @@ def sections(found: Sequence[Group], going: Sequence[Record]) -> list[Section]:
 def _running(going: Sequence[Record]) -> list[Section]:
     made: list[Section] = []
     for record in going:
-        standing = record["unfinished"]
-        done = "" if standing.get("done") is None else f", {100 * standing['done']:.0f} %"
         made.append(
             Section(
                 f"going-{len(made)}",
                 f"{record['name']}, seed {record['seed']}",
-                f"Still at work: {standing['doing']}{done}.",
+                _standing(record["unfinished"]),
                 run_panels(record),
             )
         )
     return made
+
+
+def _standing(told: dict[str, Any]) -> str:
+    """Where an unfinished run stands: at work, unless its `state` says that it has failed or waits."""
+    done = "" if told.get("done") is None else f"{100 * told['done']:.0f} %"
+    if told.get("state", "working") == "working":
+        return f"Still at work: {told['doing']}{done and f', {done}'}."
+    doing = told["doing"].rstrip(".")
+    return f"{doing[:1].upper()}{doing[1:]}{done and f'; {done} was done'}."
 
 
 def _families(found: Sequence[Group]) -> list[Section]:

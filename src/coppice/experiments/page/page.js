@@ -103,7 +103,7 @@
       const button = html("button");
       button.type = "button";
       button.append(swatch(trace), html("span", trace.name));
-      button.setAttribute("aria-pressed", "true");
+      button.setAttribute("aria-pressed", String(!hiddenOf(element).has(n)));
       button.addEventListener("click", () => {
         const hidden = hiddenOf(element);
         if (!hidden.delete(n)) hidden.add(n);
@@ -338,12 +338,41 @@
   addEventListener("beforeprint", () => { wear("light"); drawAll(); }); // paper is white
   addEventListener("afterprint", paint);
 
-  const again = Number(document.body.dataset.refresh);
+  // --- a page of runs at work loads itself again when there is another; what the reader did to it stays ----------
+  const again = Number(document.body.dataset.refresh), KEPT = "coppice-kept";
+  const sliders = () => [...document.querySelectorAll("input[type=range]")];
+  const details = () => [...document.querySelectorAll("details")].map((one) => [one.id || one.querySelector("summary").textContent, one]);
+  let mark = ""; // of this page; the first time nobody knows it, and it is loaded once more
+  try { // some browsers forbid it to pages from disk
+    const kept = JSON.parse(sessionStorage.getItem(KEPT));
+    sessionStorage.removeItem(KEPT);
+    if (kept) {
+      mark = kept.mark;
+      for (const one of sliders()) one.value = kept.sliders[one.id] ?? one.defaultValue;
+      for (const [name, one] of details()) one.open = kept.details[name] ?? one.open;
+      for (const one of document.querySelectorAll("[data-figure]")) if (kept.hidden[one.id]) hiddenSets.set(one, new Set(kept.hidden[one.id]));
+      document.getElementById(kept.focus)?.focus({ preventScroll: true });
+      scrollTo(0, kept.scroll);
+    }
+  } catch { /* then it stands as if opened for the first time */ }
+  const keep = () => {
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify({
+        mark, focus: document.activeElement.id, scroll: scrollY, hidden: Object.fromEntries([...hiddenSets].map(([one, hidden]) => [one.id, [...hidden]])),
+        sliders: Object.fromEntries(sliders().filter((one) => one.value !== one.defaultValue).map((one) => [one.id, one.value])),
+        details: Object.fromEntries(details().map(([name, one]) => [name, one.open])),
+      }));
+    } catch { /* nothing stays, then */ }
+  };
   if (again) setInterval(async () => {
     if (document.querySelector(".play[aria-label^=Pause]")) return;
     try {
       // asked first, so that the last page stays where the run and its server have ended
-      if ((await fetch("records.json", { method: "HEAD" })).ok) location.reload();
+      const answer = await fetch("./", { method: "HEAD", headers: { "If-None-Match": mark }, cache: "no-store" });
+      if (!answer.ok) return; // 304: it has not changed
+      mark = answer.headers.get("ETag");
+      keep();
+      location.reload();
     } catch { /* nobody there any more */ }
   }, 1000 * again);
   window.coppice = { all, drawAll };

@@ -86,7 +86,9 @@ def refuse_other(path: Path) -> None:
         with path.open("rb") as file:
             begins = file.read(HEAD).decode(errors="replace")
         if MARK not in begins:
-            raise FileExistsError(f"{path} is there and is no report of coppice: choose another --html.")
+            raise FileExistsError(
+                f"{path} is there and is no report of coppice: choose another file or folder."
+            )
 
 
 def _numbered(section: Section) -> dict[str, Any]:
