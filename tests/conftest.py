@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from coppice.experiments import live
 from coppice.parts import cost
 
 torch.set_num_threads(1)
@@ -21,3 +22,10 @@ def no_stopwatch() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "latency", lambda model, example: 1e-5)
         yield
+
+
+@pytest.fixture
+def every_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is watched leaves its record so far after each unit, however young the last one is."""
+    monkeypatch.setattr(live, "PAUSE", 0.0)
+    monkeypatch.setattr(live, "SHARE", 0.0)

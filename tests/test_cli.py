@@ -22,6 +22,7 @@ from coppice.experiments import batch, record
 from coppice.experiments.folder import Folder
 from coppice.parts import cost
 from coppice.parts.blueprint import load_model, save_model
+from tiny_recipes import STREAM
 
 TINY = [
     f"--set={setting}"
@@ -396,7 +397,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = {
         "bdnn-digits": [setting.removeprefix("--set=") for setting in TINY],
         "forecast": ["model.hidden=6", "training.epochs=2", "training.batch=128", "method.every=1"],
-        "td-mcl-pmi-mini": ["schooling.epochs=2", 'data.tasks=["digits-1", "cart-pole"]', "data.samples=30"],
+        "td-mcl-pmi-mini": STREAM,
     }
     monkeypatch.setattr(recipe, "load", lambda name: whole(name, tiny[name]))
 

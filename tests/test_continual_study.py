@@ -34,6 +34,7 @@ from coppice.learner import Learner
 from coppice.methods.td_mcl_options import TDMCL, Schooling
 from coppice.parts import storage
 from streams_made_up import PLAN, SHORT, STRONG, TASKS
+from tiny_recipes import stop_after
 
 TABLES: dict[str, Any] = {
     "data": {"name": "made-up"},
@@ -176,14 +177,8 @@ def test_a_run_leaves_a_record_and_a_learner_that_answers_the_same(tmp_path: Pat
 
 
 def test_an_interrupted_run_goes_on_to_the_same_record(tmp_path: Path) -> None:
-    left = iter(range(3))
-
-    def stop(*_: Any) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(recipe(), 0, Folder(tmp_path / "a"), watch=stop)
+        run(recipe(), 0, Folder(tmp_path / "a"), watch=stop_after(3))
     resumed = run(recipe(), 0, Folder(tmp_path / "a"), resume=True)
     assert resumed["fingerprint"] == run(recipe(), 0, Folder(tmp_path / "b"))["fingerprint"]
 

@@ -25,6 +25,7 @@ from coppice.experiments.recipe import load
 from coppice.experiments.run import run
 from coppice.parts import storage
 from coppice.parts.blueprint import load_model
+from tiny_recipes import stop_after
 
 pytestmark = pytest.mark.usefixtures("no_stopwatch")
 SETTINGS = [
@@ -79,14 +80,8 @@ def fingerprints(folder: Path) -> dict[str, str]:
 def half_done(folder: Path, settings: list[str] = SETTINGS, units: int = 3) -> Path:
     """A run of seed 0 stopped after some units, in this process; returns its checkpoint."""
     job = batch.Job(load("bdnn-digits", settings), "", 0, folder / "0")
-    left = iter(range(units))
-
-    def stop(*_: Any) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        batch.run_all([job], watch=batch.Watch(progress=stop))
+        batch.run_all([job], watch=batch.Watch(progress=stop_after(units)))
     return Folder(job.folder).checkpoint
 
 
@@ -344,14 +339,8 @@ def test_a_pruned_forecaster_stopped_half_way_leaves_the_same_record(tmp_path: P
     whole = batch.Job(recipe, "", 0, tmp_path / "whole")
     half = batch.Job(recipe, "", 0, tmp_path / "half")
     batch.run_all([whole])
-    left = iter(range(3))
-
-    def stop(*_: Any) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        batch.run_all([half], watch=batch.Watch(progress=stop))
+        batch.run_all([half], watch=batch.Watch(progress=stop_after(3)))
     (outcome,) = batch.run_all([half], resume=True)
     assert outcome.error is None
     assert len(set(fingerprints(tmp_path).values())) == 1

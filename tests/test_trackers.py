@@ -14,10 +14,9 @@ from coppice.cli import main
 from coppice.contract import Progress
 from coppice.experiments import batch, live, record
 from coppice.experiments.folder import Folder
-from coppice.experiments.recipe import load
 from coppice.experiments.trackers import RECORD, TRACKERS, batched
 from coppice.experiments.tracking import Ended, Numbers, Tracking, choices, results, rows
-from tiny_recipes import FORECAST, SEARCH, STREAM
+from tiny_recipes import FORECAST, SEARCH, STREAM, job, stop_after
 
 pytestmark = pytest.mark.usefixtures("no_stopwatch")
 Captured = pytest.CaptureFixture[str]
@@ -175,24 +174,12 @@ class Note:
             raise ConnectionError("cannot be closed")
 
 
-def job(
-    folder: Path, name: str = "bdnn-digits", settings: Sequence[str] = SEARCH, seed: int = 0
-) -> batch.Job:
-    return batch.Job(load(name, list(settings)), "", seed, folder / str(seed))
-
-
 def tracked(
     tracking: Tracking, work: Sequence[batch.Job], also: batch.Watch | None = None, **options: Any
 ) -> list[batch.Outcome]:
     with tracking.watch() as watch:
         both = batch.Watch.together(watch, also or batch.Watch())
         return batch.run_all(work, watch=both, live=True, **options)
-
-
-@pytest.fixture
-def every_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "PAUSE", 0.0)
-    monkeypatch.setattr(live, "SHARE", 0.0)
 
 
 @pytest.fixture(params=[0.0, 1e9], ids=["every unit", "no unit but the first"])
@@ -226,15 +213,9 @@ def test_every_unit_is_told_once_however_seldom_one_looks(
 
 @pytest.mark.usefixtures("every_unit")
 def test_a_run_that_goes_on_is_told_whole_and_a_finished_one_no_more(tmp_path: Path) -> None:
-    left = iter(range(3))
-
-    def stop(*_: Any) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-
     first, second, third = Notes(), Notes(), Notes()
     with pytest.raises(KeyboardInterrupt):
-        tracked(Tracking("notes", first), [job(tmp_path)], batch.Watch(progress=stop))
+        tracked(Tracking("notes", first), [job(tmp_path)], batch.Watch(progress=stop_after(3)))
     assert first.books[0].ends == [("stopped", {}, None)]
     (outcome,) = tracked(Tracking("notes", second), [job(tmp_path)], resume=True)
     assert outcome.record is not None
@@ -359,16 +340,10 @@ def test_tensorboard_draws_an_interrupted_run_once(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    left = iter(range(2))
-
-    def stop(*_: Any) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-
     one = job(tmp_path, "forecast", FORECAST)
     tracking = [Tracking("tensorboard", TRACKERS["tensorboard"](tmp_path)) for _ in range(2)]
     with pytest.raises(KeyboardInterrupt):
-        tracked(tracking[0], [one], batch.Watch(progress=stop))
+        tracked(tracking[0], [one], batch.Watch(progress=stop_after(2)))
     (outcome,) = tracked(tracking[1], [one], resume=True)
     assert [each.warning for each in tracking] == [None, None]
     folder = tmp_path / "tensorboard" / "seed 0"
