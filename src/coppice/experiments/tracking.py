@@ -60,9 +60,8 @@ class Tracking:
                 end=lambda outcome: self._spared(lambda: self._end(outcome)),
             )
         finally:
-            for (
-                book
-            ) in self._books.values():  # also after a failure, or a server goes on to show them as running
+            # also after a failure, or a server goes on to show them as running
+            for book in self._books.values():
                 self._tried(partial(book.close, "stopped", {}, None))
             self._books.clear()
 
