@@ -11,6 +11,7 @@ from torch import Tensor
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _FEW = 1 << 17  # values that are ranked outright
 _PIECE = 1 << 15  # values of a tensor looked at together: they stay in the cache
+_LOOK = 500  # values that tell whether many are equal
 _SPREAD = 3.0  # standard deviations around the guess: it misses about once in 400, which costs one round more
 
 
@@ -217,9 +218,13 @@ def _places(mask: Any) -> Any:
 
 
 def _ranked(values: Any, k: int) -> float:
-    """The k-th smallest (from 1). numpy's partition takes a tenth of the time of torch's kthvalue."""
+    """The k-th smallest (from 1). numpy's partition takes a tenth of the time of torch's kthvalue, and its sort a quarter;
+    but over a pile of equal values, such as the zeros of the dead, its partition takes ten times longer than its sort.
+    """
     if isinstance(values, np.ndarray):
-        return float(np.partition(values, k - 1)[k - 1])
+        look = np.sort(values[:: max(1, len(values) // _LOOK)])
+        piled = np.count_nonzero(look[1:] == look[:-1]) > len(look) / 10
+        return float(np.sort(values)[k - 1] if piled else np.partition(values, k - 1)[k - 1])
     return float(values.kthvalue(k).values)
 
 
