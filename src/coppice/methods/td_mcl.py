@@ -30,7 +30,7 @@ from coppice.methods.td_mcl_inhibition import ONSET, Inhibition, old_layers
 from coppice.methods.td_mcl_memory import Echo
 from coppice.methods.td_mcl_network import Learnable, Module, Network, accuracy_of, loss_of, synapses
 from coppice.methods.td_mcl_options import TDMCL, Schooling
-from coppice.methods.td_mcl_own import at_once, in_turn
+from coppice.methods.td_mcl_own import at_once, expect, in_turn
 from coppice.methods.td_mcl_school import DRAWS, LOTS, WEIGHTS, School
 from coppice.methods.td_mcl_wiring import Evolution
 from coppice.parts import snapshot
@@ -215,6 +215,8 @@ class LearningTask:
         """The end: the condemned die, the others are released, and the new module's kernels learn what they are worth."""
         dead = self._inhibition.settle()
         self.events["died_in_old"] = {self.network.names[number]: count for number, count in dead.items()}
+        if self.method.homeostasis:
+            expect([local.layer for local in self.module.locals()], self._answer_all)
         self._trace_own()
         if self.method.growth == "strict" and self.number:
             surplus = synapses(self.network) - int(self.network.module(0).total)
@@ -226,7 +228,13 @@ class LearningTask:
                 self.events["died_for_room"] = sum(int(kernels.sum()) for kernels in doomed)
         self.module.total.fill_(synapses(self.network))
         self.school.dismiss()
+        self.model.zero_grad()
         self.echo = None
+
+    def _answer_all(self) -> None:
+        self.network.eval()
+        for x, _ in self.school.batches(self.epoch):
+            self.network(x, self.number)
 
     def _trace_own(self) -> None:
         """What the task needs of its own module's kernels; and of the old ones that it reads, if these are to be protected."""
@@ -236,25 +244,24 @@ class LearningTask:
         for modules in ([self.number], read):
             layers = [local.layer for number in modules for local in self.network.module(number).locals()]
             before = [layer.own.clone() for layer in layers]
-            for layer in layers:
-                layer.weight.requires_grad_(
-                    True
-                )  # old ones, too; who learns is settled anew with the next task
             if layers:
                 trace(layers, self.school.parts(self.epoch), partial(self._masses, layers))
             for layer, mass in zip(layers, before, strict=True):
                 layer.own += mass
-        self.model.zero_grad()
 
     def _masses(self, layers: Sequence[LocalConv], parts: Sequence[Tensor]) -> list[Tensor]:
-        """Of the kernels of these layers, summed over these parts of the task's samples."""
+        """|dL/dq| of the kernels of these layers, summed over these parts of the task's samples."""
         masses = [torch.zeros_like(layer.own) for layer in layers]
+        inhibitions = [layer.inhibition.requires_grad_() for layer in layers]
         for x, y in ((whole[part] for whole in self.school.learned) for part in parts):
-            self.model.zero_grad()
-            cross_entropy(self.network(x, self.number), y).backward()
-            for mass, layer in zip(masses, layers, strict=True):
-                if layer.weight.grad is not None:  # of an old module, a task may read the first blocks alone
-                    mass += layer.masses()
+            loss = cross_entropy(self.network(x, self.number), y)
+            # of an old module, a task may read the first blocks alone
+            found = torch.autograd.grad(loss, inhibitions, allow_unused=True)
+            for mass, gradient in zip(masses, found, strict=True):
+                if gradient is not None:
+                    mass += gradient[:, :, 0, 0].abs()
+        for inhibition in inhibitions:
+            inhibition.requires_grad_(False)
         return masses
 
     # --- an epoch -------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ class TDMCL:
     protect:        whose need of a kernel counts as own mass: "own task": of the task that it grew for; "every task": of
                     each that reads it as well, added when that has been learned, so that the own mass bounds what any of
                     them can lose
+    homeostasis:    a neuron that loses a kernel keeps the mean of what it got through it, as its own task gave it, as a
+                    current: what is lost is what varied, and own masses are measured so
     worth:          by what kernels are ranked: "gated": own worth and feedback; "own", "feedback": one of them alone;
                     "magnitude", "random": blind to both, what the others are held against. Both bounds hold for all: with
                     own_budget = 1 and expected_tasks = 2 it is the share alone that binds
@@ -64,8 +66,9 @@ class TDMCL:
     own_budget: float = 0.02
     expected_tasks: int = 10
     kappa: float = 0.1
-    own: Literal["at once", "in turn"] = "at once"
-    protect: Literal["own task", "every task"] = "own task"
+    own: Literal["at once", "in turn"] = "in turn"
+    protect: Literal["own task", "every task"] = "every task"
+    homeostasis: bool = True
     worth: Literal["gated", "own", "feedback", "magnitude", "random"] = "gated"
     inhibition: Literal["rank", "survival"] = "rank"
     old_weights: Literal["isolated", "inhibited", "full"] = "isolated"
@@ -99,8 +102,9 @@ class TDMCL:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be a finite number above 0.")
         if not 0 <= self.kappa < float("inf"):
             raise ValueError(f"kappa is {self.kappa}, but must be a finite number, 0 or more.")
-        if not isinstance(self.inherit, bool):
-            raise ValueError(f"inherit is {self.inherit!r}, but must be True or False.")
+        for name in ("homeostasis", "inherit"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, but must be True or False.")
         if not self.refine_start < self.refine_end:
             raise ValueError(
                 f"refinement goes from refine_start = {self.refine_start} to refine_end = {self.refine_end}, but must"

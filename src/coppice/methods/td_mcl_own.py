@@ -13,9 +13,33 @@ STAGES = 10
 LEFT = 0.2  # share of a layer's living kernels that the last stage finds
 PASSES = 2  # over the samples, by all stages together
 OWN = "own masses"  # as an error names them
-LOT = 10  # samples behind one gradient: what one needs and another does not must not cancel out
+LOT = 20  # samples behind one gradient: what one needs and another does not must not cancel out
 
 Masses = Callable[[Sequence[Tensor]], list[Tensor]]  # of each layer, summed over these parts of the samples
+
+
+@torch.no_grad()
+def expect(layers: Sequence[LocalConv], answer: Callable[[], None]) -> None:
+    """Each layer keeps the mean of what it gets while `answer` puts the task's samples through the network.
+
+    So a kernel that dies later can leave its mean behind: one number an input channel and tap, over all samples.
+    """
+    sums: dict[LocalConv, Tensor] = {}
+    counts: dict[LocalConv, int] = {}
+
+    def listen(layer: LocalConv, inputs: tuple[Tensor]) -> None:
+        (x,) = inputs
+        sums[layer] = sums.get(layer, torch.zeros_like(x[0])) + x.sum(0)
+        counts[layer] = counts.get(layer, 0) + len(x)
+
+    hooks = [layer.register_forward_pre_hook(listen) for layer in layers]
+    try:
+        answer()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, whole in sums.items():
+        layer.expect(whole / counts[layer])
 
 
 def at_once(layers: Sequence[LocalConv], parts: Sequence[Tensor], masses: Masses) -> None:

@@ -127,8 +127,8 @@ class TaskModule(nn.Module):
 
 
 def _substance(block: Block) -> dict[str, Tensor]:
-    """What a block computes with; not which of it is dead, inhibited or of what worth."""
-    left_out = (SUFFIX, ".inhibition", ".own")
+    """What a block computes with; not which of it is dead, inhibited or of what worth, nor what is made up for."""
+    left_out = (SUFFIX, ".inhibition", ".own", ".expected", ".tonic")
     return {name: value for name, value in block.state_dict().items() if not name.endswith(left_out)}
 
 

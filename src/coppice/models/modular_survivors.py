@@ -107,9 +107,9 @@ class Survivors:
         """Channels that no living synapse of the unit reaches and that do not fire of themselves; links left out."""
         if id(unit) not in self._firing:
             norm = unit.norm
-            nothing = torch.zeros_like(norm.bias).repeat(unit.steps, 1)[..., None, None]
+            alone = unit.local.made_up.detach().repeat(unit.steps, 1)[..., None, None]
             current = F.batch_norm(
-                nothing, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
+                alone, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
             )
             self._firing[id(unit)] = unit.neurons(current).flatten(2).any(2).any(0).cpu()
         return ~self._reached(unit, inputs) & ~self._firing[id(unit)]

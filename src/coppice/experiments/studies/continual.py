@@ -33,17 +33,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "random links": {"evolution": "random"},
     "worth gated": {"worth": "gated", **ALIKE},
     "worth own": {"worth": "own", **ALIKE},
-    "worth in turn": {"worth": "own", "own": "in turn", **ALIKE},
-    "worth of all tasks": {"worth": "own", "own": "in turn", "protect": "every task", **ALIKE},
+    "worth own, at once": {"worth": "own", "own": "at once", **ALIKE},
+    "worth own, of own task": {"worth": "own", "protect": "own task", **ALIKE},
+    "worth own, no homeostasis": {"worth": "own", "homeostasis": False, **ALIKE},
     "worth feedback": {"worth": "feedback", **ALIKE},
     "worth magnitude": {"worth": "magnitude", **ALIKE},
-    "worth random": {"worth": "random", **ALIKE},
+    # blind pruning knows nothing of the old tasks, so it cannot make up for what they lose either
+    "blind magnitude": {"worth": "magnitude", "homeostasis": False, **ALIKE},
+    "blind random": {"worth": "random", "homeostasis": False, **ALIKE},
     "no links": {"evolution": "none"},
     "no inheritance": {"inherit": False},
     "no refinement": {"refine": 1.0},
     "no inhibition": {"inhibit": 0.0},
-    "own only": {"worth": "own"},
-    "feedback only": {"worth": "feedback"},
+    "no homeostasis": {"homeostasis": False},
+    "no feedback": {"worth": "own"},
     "evolution logits": {"evolution": "logits"},
     "evolution paper": {"evolution": "paper"},
     "survival": {"inhibition": "survival"},
@@ -148,11 +151,17 @@ class _Study:
 def stored(process: Curriculum) -> dict[str, int]:
     """Bytes that TD-MCL keeps of earlier tasks besides the network and its masks."""
     network = process.network
-    owns = [local.layer.own for task in network.names for local in network.module(task).locals()]
+    layers = [local.layer for task in network.names for local in network.module(task).locals()]
+    owns = [layer.own for layer in layers]
+    made_up = [tensor for layer in layers for tensor in (layer.expected, layer.tonic)]
     centres = [tensor for one in process.kept for tensor in one.centres]
     return {
         name: sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        for name, tensors in (("own mass of kernels", owns), ("centres of classes", centres))
+        for name, tensors in (
+            ("own mass of kernels", owns),
+            ("mean inputs of kernels", made_up),
+            ("centres of classes", centres),
+        )
     }
 
 
