@@ -137,7 +137,7 @@ def steadier(study: Study) -> Finding:
 
 def feedback_knows(study: Study) -> Finding:
     ranked = Study(study.worths, ())
-    arms = ("worth random", "worth magnitude", "worth own", "worth feedback")
+    arms = ("blind random", "blind magnitude", "worth magnitude", "worth own", "worth feedback")
     gaps = {arm: ranked.points("worth gated", arm, old_tasks) for arm in arms}
     words = "; ".join(f"{arm.removeprefix('worth ')} {gap.text()}" for arm, gap in gaps.items())
     return Finding(

@@ -17,11 +17,12 @@ from coppice.methods.td_mcl_wiring import Evolution
 from coppice.models.modular_export import export
 from coppice.models.modular_module import TaskModule
 from coppice.parts import feedback
+from coppice.parts.kernels import LocalConv
 from coppice.parts.spikes import LIF, Triangular, lif
 from coppice.parts.synaptic_operations import measure
 from coppice.parts.wiring import Wiring, pressure
 
-BLIND = ("worth magnitude", "worth random")  # to what a kernel is worth to its task
+BLIND = ("blind magnitude", "blind random")  # knows of the old tasks nothing
 
 EQUATIONS = (
     ("LIF", "h = u + (I - u)/tau, s = H(h - threshold), hard or soft reset", lif),
@@ -34,7 +35,13 @@ EQUATIONS = (
     ("component 2", "dp, from counts and performance of the candidates", pressure),
     ("", "p <- softmax(p + gamma dp), and with logits", Wiring.record),
     ("", "all links, then those without which held-out samples fare worst", Evolution.choose),
-    ("component 3", "own = sum over batches of abs(sum over taps of W dL/dW)", feedback.kernel_masses),
+    (
+        "component 3",
+        "own = sum over batches of abs(dL/dq): what its task loses without the kernel",
+        LearningTask._masses,
+    ),
+    ("", "the same while it learns: abs(sum over taps of W dL/dW)", feedback.kernel_masses),
+    ("", "what the dead gave in the mean is made up for: homeostasis", LocalConv.made_up),
     ("", "the same in turn: the least are taken out first, each is measured in what is left", in_turn),
     ("", "fb = abs(W) r_in sum over readers of abs(V) E[trace trace]", feedback.feedback),
     ("", "S = sqrt(norm(own)) + kappa norm(fb)", feedback.worth),
@@ -85,7 +92,7 @@ def worth_table(recipe: str) -> Iterator[str]:
         lines.append(
             [arm.removeprefix("worth "), old, *gaps, mean([bwt(part) for part in parts]).text(2), dead]
         )
-    against = [f"against {blind.removeprefix('worth ')}, points [95 %]" for blind in BLIND]
+    against = [f"against {blind}, points [95 %]" for blind in BLIND]
     header = ["ranked by", "old tasks, %", *against, "BWT", "old kernels dead, %"]
     yield f"{seeds_text(found)}; `coppice run {recipe}`."
     yield ""

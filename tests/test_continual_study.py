@@ -203,7 +203,7 @@ def test_a_changed_stream_method_or_schooling_is_not_resumed(tmp_path: Path) -> 
 
 
 def test_every_arm_runs_and_leaves_the_same_kind_of_numbers(tmp_path: Path) -> None:
-    arms = [name for name in ARMS if name in ("td-mcl", "direct", "direct wide", "wsn", "worth random")]
+    arms = [name for name in ARMS if name in ("td-mcl", "direct", "direct wide", "wsn", "blind random")]
     found = run(study(*arms), 0, Folder(tmp_path))
     parts = found["result"]["parts"]
     assert list(parts) == arms
@@ -222,7 +222,7 @@ def test_every_arm_runs_and_leaves_the_same_kind_of_numbers(tmp_path: Path) -> N
     # widths go channel by channel, so sizes match nearly: by less than half a channel's synapses
     assert wide["synapses"][-1] == pytest.approx(sum(ours["grown"]), rel=0.2)
     assert [len(found["curve"]) for found in ours["tasks"]] == [2, 2]
-    assert "tasks" not in parts["worth random"]
+    assert "tasks" not in parts["blind random"]
     assert not (tmp_path / "learner.safetensors").exists()
     assert main(["report", str(tmp_path)]) == 0
 
@@ -239,13 +239,13 @@ def test_every_arm_of_its_own_options_can_be_made() -> None:
     assert methods["td-mcl"] == TDMCL()
     assert methods["td-mcl strict"].growth == "strict"
     assert len({str(method) for method in methods.values()}) == len(methods)  # each is another
-    alike = [method for name, method in methods.items() if name.startswith("worth ")]
-    assert len(alike) == 7
+    alike = [method for name, method in methods.items() if name.startswith(("worth ", "blind "))]
+    assert len(alike) == 9
     assert {method.task_budget for method in alike} == {1.0}  # the count alone binds
 
 
 def test_as_many_old_kernels_die_whatever_they_are_ranked_by() -> None:
-    parts = started(["worth gated", "worth random"])
+    parts = started(["worth gated", "blind random"])
     while parts.advance():
         pass
     dead = [part["dead_since_own_task"] for part in parts.results.values()]

@@ -23,6 +23,7 @@ from coppice.learner.folder import fingerprint
 from coppice.methods import td_mcl
 from coppice.methods.td_mcl_inference import FLOOR, Centres, centres, strangeness
 from coppice.methods.td_mcl_options import TDMCL, Schooling
+from coppice.methods.td_mcl_own import LOT, PASSES, STAGES
 from coppice.models.modular_blocks import ModularPlan
 from coppice.models.modular_saved import network_of, plan_of, record_of, tree_of
 from coppice.models.modular_snn import ModularSNN
@@ -536,8 +537,13 @@ def test_no_sample_of_any_task_is_kept(tmp_path: Path, monkeypatch: Any) -> None
         learner.learn(task, on_epoch=look, into=tmp_path)
         monkeypatch.setattr(td_mcl, "cross_entropy", loss)
         learned = int(len(task.train.x) * 0.9 + 0.99)
-        # of the epochs and of the trace at the end: each sample of the new task once, and no other term
-        assert sum(map(len, judged)) == 4 * learned
+        # in an epoch each sample of the new task once, in a stage of a trace a lot of them: and no other term
+        lots = [len(lot) for lot in torch.arange(learned).split(LOT)]
+        assert PASSES * len(lots) <= STAGES  # so that a stage takes one lot
+        traced = sum(lots[stage % len(lots)] for stage in range(STAGES))
+        assert (
+            sum(map(len, judged)) == 3 * learned + seed * traced
+        )  # the second task traces what it reads, too
         states.append(storage.read(tmp_path / "learner.safetensors"))
         states.append({"tasks": [one.tree() for one in learner.tasks.values()], "network": state(learner)})
     shapes = set()

@@ -45,7 +45,7 @@ def grown(
 
 
 def shrunken(network: ModularSNN, seed: int, density: float) -> ModularSNN:
-    """Kernels dead at random and by whole inputs and outputs, some inhibited, links chosen at random."""
+    """Kernels dead at random and by whole inputs and outputs, some inhibited, links chosen at random; means made up for."""
     chance = torch.Generator().manual_seed(seed)
     for number in range(len(network.names)):
         module = network.module(number)
@@ -53,6 +53,8 @@ def shrunken(network: ModularSNN, seed: int, density: float) -> ModularSNN:
             alive = torch.rand(local.layer.own.shape, generator=chance) < density
             alive &= torch.rand(alive.shape[0], 1, generator=chance) < 0.8
             alive &= torch.rand(1, alive.shape[1], generator=chance) < 0.8
+            expected = local.layer.expected
+            expected.copy_(torch.randint(0, 3, expected.shape, generator=chance) / 4)
             local.layer.prune(~alive)
             local.layer.q.copy_(torch.randint(0, 5, alive.shape, generator=chance) / 4)
         keep = {
@@ -171,6 +173,22 @@ def test_channels_without_synapses_go_if_they_are_silent() -> None:
     compare(network, export(network), samples(IMAGE), 0)
 
 
+def test_a_channel_whose_dead_left_it_enough_current_fires_on() -> None:
+    network = grown(IMAGE)
+    still(network, 0, 1)
+    layer = locals_of(network)[1]
+    with torch.no_grad():
+        layer.weight[[1, 4]] = 1.0
+    layer.expect(torch.full((4, 2, 2), 0.1))
+    doomed = torch.zeros(6, 4, dtype=torch.bool)
+    doomed[[1, 4]] = True
+    layer.prune(doomed)
+    network.module(0).block(1).first.norm.weight.data[4] = 0.0  # deaf to any current
+    assert layer.tonic[1] > 1
+    assert kept(export(network))[1] == [0, 1, 2, 3, 5]
+    compare(network, export(network), samples(IMAGE), 0)
+
+
 @pytest.mark.parametrize(("steps", "bias", "fires"), [(4, 0.55, True), (3, 0.55, False), (4, 0.53, False)])
 def test_a_slow_neuron_may_fire_late_of_itself(steps: int, bias: float, fires: bool) -> None:
     network = grown(IMAGE, plan=ModularPlan(widths=(4, 6, 5), steps=steps))
@@ -232,6 +250,7 @@ def test_blocks_in_which_all_is_dead_go_on_as_they_did() -> None:
 
 def test_inhibition_becomes_part_of_the_weights() -> None:
     network = grown(IMAGE)
+    network.module(0).locals()[0].layer.expected.fill_(0.25)
     network.module(0).locals()[0].layer.q[:, 1] = 1
     network.module(0).locals()[0].layer.q[:, 0] = 0.5
     assert 1 not in kept(export(network))[0]

@@ -220,17 +220,19 @@ def test_refinement_leaves_the_density_asked_for_and_the_dead_dead() -> None:
 
 def test_own_is_what_its_equation_says() -> None:
     network = ModularSNN(PLAN)
-    process = LearningTask(TDMCL(), network, TASKS[0], SHORT)
+    process = LearningTask(TDMCL(own="at once"), network, TASKS[0], SHORT)
     while process.advance():
         pass
     layer = network.module(0).locals()[0].layer
+    layer.tonic.requires_grad_()  # the current of an output
     expected = torch.zeros_like(layer.own)
     network.eval()
     for x, y in process.school.batches(4):
-        (gradient,) = torch.autograd.grad(cross_entropy(network(x, 0), y), layer.weight)
+        gradient, current = torch.autograd.grad(cross_entropy(network(x, 0), y), (layer.weight, layer.tonic))
         for o in range(6):
             for i in range(4):
-                expected[o, i] += (layer.weight[o, i] * gradient[o, i]).sum().abs().detach()
+                varied = gradient[o, i] - layer.expected[i] * current[o]
+                expected[o, i] += (layer.weight[o, i] * varied).sum().abs().detach()
     torch.testing.assert_close(layer.own, expected)
     assert layer.own.any()
 

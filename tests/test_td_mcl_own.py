@@ -107,6 +107,8 @@ def test_in_turn_is_what_the_twin_finds_by_taking_kernels_out_for_real() -> None
     found = [local.layer for local in network.module(0).locals()]
     model = copy.deepcopy(network)
     layers = [local.layer for local in model.module(0).locals()]
+    for one in layers:
+        one.tonic.requires_grad_()
     x, y = process.school.learned
     lots = torch.cat(list(process.school.parts(SHORT.epochs))).split(LOT)
     each = math.ceil(PASSES * len(lots) / STAGES)
@@ -114,20 +116,24 @@ def test_in_turn_is_what_the_twin_finds_by_taking_kernels_out_for_real() -> None
     standing = [one.alive.numpy().copy() for one in layers]
     born = [mask.sum() for mask in standing]
     for stage in range(STAGES):
-        pairs: list[Any] = [[] for _ in layers]
+        batches: list[Any] = [[] for _ in layers]
         for number in range(stage * each, (stage + 1) * each):
             lot = lots[number % len(lots)]
-            weights = [one.weight for one in layers]
-            gradients = torch.autograd.grad(cross_entropy(model(x[lot], 0), y[lot]), weights)
-            for pair, weight, gradient in zip(pairs, weights, gradients, strict=True):
-                pair.append((weight.detach().numpy().copy(), gradient.numpy()))
+            loss = cross_entropy(model(x[lot], 0), y[lot])
+            weights, currents = [one.weight for one in layers], [one.tonic for one in layers]
+            by_weight = torch.autograd.grad(loss, weights, retain_graph=True)
+            by_current = torch.autograd.grad(loss, currents)
+            for batch, weight, g, c in zip(batches, weights, by_weight, by_current, strict=True):
+                batch.append((weight.detach().numpy().copy(), g.numpy(), c.numpy()))
         for k, one in enumerate(layers):
-            mass = np.maximum(twin.own(pairs[k]) * len(lots) / each, own[k].max())
+            found_mass = twin.lost(batches[k], one.expected.numpy())
+            mass = np.maximum(found_mass * len(lots) / each, own[k].max())
             here = [place for place in np.ndindex(*mass.shape) if standing[k][place]]
             stay = 0 if stage == STAGES - 1 else math.ceil(born[k] * LEFT ** ((stage + 1) / (STAGES - 1)))
             for place in sorted(here, key=lambda place: mass[place])[: len(here) - stay]:
                 own[k][place], standing[k][place] = mass[place], False
                 with torch.no_grad():
+                    one.tonic[place[0]] += (one.weight[place] * one.expected[place[1]]).sum()
                     one.weight[place] = 0.0
     for one, expected in zip(found, own, strict=True):
         assert_allclose(one.own, expected, rtol=1e-3, atol=1e-7)
@@ -152,11 +158,14 @@ def masses(
     for layer, other in zip(layers, taken, strict=True):
         layer.weight.requires_grad_(True)
         layer.q.copy_(other.q)
+        layer.tonic.requires_grad_()
     for part in given:
         loss = cross_entropy(process.network(x[part], 1), y[part])
-        gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
-        for total, layer, gradient in zip(sums, layers, gradients, strict=True):
-            total += (layer.weight.detach() * gradient).sum((2, 3)).abs()
+        by_weight = torch.autograd.grad(loss, [layer.weight for layer in layers], retain_graph=True)
+        by_current = torch.autograd.grad(loss, [layer.tonic for layer in layers])
+        for total, layer, g, c in zip(sums, layers, by_weight, by_current, strict=True):
+            varied = g - layer.expected * c[:, None, None, None]  # of those who are not out
+            total += (layer.weight.detach() * varied).sum((2, 3)).abs()
     return sums
 
 

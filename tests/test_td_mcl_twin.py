@@ -23,9 +23,17 @@ PLAN = ModularPlan(
     widths=(4, 5, 6), steps=2
 )  # a third block, for links between blocks that call for local kernels
 SHORT = Schooling(epochs=4, batch=16)
+ALONE: dict[str, Any] = {"own": "at once", "protect": "own task"}  # as the twin measures it
 # the numbers of kernels bind, or the own mass
-BY_KERNELS = {"inhibit": 0.3, "cap": 0.3, "own_budget": 0.9, "expected_tasks": 3, "inhibit_start": 0.5}
-BY_MASS = {"inhibit": 0.9, "cap": 0.9, "own_budget": 0.3, "expected_tasks": 3, "inhibit_start": 0.5}
+BY_KERNELS = {
+    **ALONE,
+    "inhibit": 0.3,
+    "cap": 0.3,
+    "own_budget": 0.9,
+    "expected_tasks": 3,
+    "inhibit_start": 0.5,
+}
+BY_MASS = {**ALONE, "inhibit": 0.9, "cap": 0.9, "own_budget": 0.3, "expected_tasks": 3, "inhibit_start": 0.5}
 
 
 def task(name: str, seed: int) -> TaskData:
@@ -84,15 +92,17 @@ class Watched(LearningTask):
     def _trace_own(self) -> None:
         super()._trace_own()
         layers = [local.layer for local in self.module.locals()]
+        currents = [layer.tonic.requires_grad_() for layer in layers]
         seen: list[Any] = [[] for _ in layers]
         for x, y in self.school.batches(self.epoch):
-            gradients = torch.autograd.grad(
-                cross_entropy(self.network(x, self.number), y), [layer.weight for layer in layers]
-            )
-            for pairs, layer, gradient in zip(seen, layers, gradients, strict=True):
-                pairs.append((array(layer.weight), array(gradient)))
-        for pairs, layer in zip(seen, layers, strict=True):
-            assert_allclose(layer.own, twin.own(pairs), rtol=1e-4, atol=1e-9)
+            loss = cross_entropy(self.network(x, self.number), y)
+            by_weight = torch.autograd.grad(loss, [layer.weight for layer in layers], retain_graph=True)
+            by_current = torch.autograd.grad(loss, currents)
+            for batches, layer, g, c in zip(seen, layers, by_weight, by_current, strict=True):
+                batches.append((array(layer.weight), array(g), array(c)))
+        for batches, layer in zip(seen, layers, strict=True):
+            layer.tonic.requires_grad_(False)
+            assert_allclose(layer.own, twin.lost(batches, array(layer.expected)), rtol=1e-3, atol=1e-7)
             assert layer.own.any()
 
 
@@ -157,7 +167,7 @@ def learned(network: ModularSNN, number: int, method: TDMCL) -> Watched:
 def one() -> ModularSNN:
     """A network that has learned the first task, watched; to be copied."""
     network = ModularSNN(PLAN)
-    process = learned(network, 0, TDMCL())
+    process = learned(network, 0, TDMCL(**ALONE))
     assert process.curve[-1]["kernels"]["see"] == round(0.4 * 20) + round(0.4 * 30)  # refined, each layer
     return network
 
@@ -219,8 +229,10 @@ def test_whose_survival_value_sinks_is_inhibited_and_dies_below_zero(
 @pytest.mark.parametrize("form", ["logits", "paper"])
 def test_probabilities_of_links_evolve_by_what_was_tried(one: ModularSNN, form: Any) -> None:
     network = copy.deepcopy(one)
-    learned(network, 1, TDMCL(evolution="none", inhibit=0.0))
-    process = Watched(TDMCL(evolution=form, links=1, gamma=0.3, search=0.75), network, TASKS[2], SHORT)
+    learned(network, 1, TDMCL(evolution="none", inhibit=0.0, **ALONE))
+    process = Watched(
+        TDMCL(evolution=form, links=1, gamma=0.3, search=0.75, **ALONE), network, TASKS[2], SHORT
+    )
     process._grow()
     trials: list[tuple[Any, float]] = []
     record = process._evolution.record

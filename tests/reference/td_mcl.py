@@ -29,6 +29,18 @@ def own(batches: Iterable[tuple[Any, Any]]) -> Floats:
     )  # type: ignore[return-value]
 
 
+def lost(batches: Iterable[tuple[Any, Any, Any]], mean: Any) -> Floats:
+    """The same where a dead kernel leaves its mean: W (dL/dW - E[x] dL/dI); I: the current of an output, E[x] [input, tap, tap]."""
+    found: Any = 0
+    for weight, gradient, current in batches:
+        masses = np.zeros(np.shape(weight)[:2])
+        for o, i in np.ndindex(*masses.shape):
+            w, g, m = (np.float64(values) for values in (weight[o, i], gradient[o, i], mean[i]))
+            masses[o, i] = abs((w * (g - m * np.float64(current[o]))).sum())
+        found = found + masses
+    return np.asarray(found)
+
+
 def traces(spikes: Any) -> Floats:
     """x_t = x_{t-1} / 2 + share of places that spike. [step, sample, channel, ...] -> [step, sample, channel]"""
     found = np.zeros(np.shape(spikes)[:3])

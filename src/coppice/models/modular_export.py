@@ -6,7 +6,7 @@ What goes, until nothing more does:
 - channels that nobody living reads: no local kernel, link or head
 - channels that are silent for ever: no living synapse reaches them, and what the norm makes of no current never fires.
   One that fires of itself stays: at the border of a picture it is no constant to those that read it.
-- dead kernels, on disk; inhibition becomes part of the weights
+- dead kernels, on disk; inhibition becomes part of the weights, what is made up for part of the norm
 
 Kernels that died here and there are zeros for the processor still. Gathering inputs, sparse products over unfolded
 patches and groups of outputs that share inputs were all slower than the dense convolution at densities from 0.05 up,
