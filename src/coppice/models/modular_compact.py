@@ -51,7 +51,7 @@ class CompactUnit(nn.Module):
         self.norm.eps = unit.norm.eps
         for name in ("weight", "bias", "running_mean", "running_var"):
             getattr(self.norm, name).copy_(getattr(unit.norm, name)[outputs])
-        self.norm.running_mean.sub_(unit.local.made_up[outputs])  # a current is a lower mean
+        cast(Tensor, self.norm.running_mean).sub_(unit.local.made_up[outputs])  # a current is a lower mean
 
     def forward(self, x: Tensor, linked: Tensor | None = None, still: bool = False) -> Tensor:
         current = self.local(x[:, : self.local.in_channels])
