@@ -18,6 +18,11 @@ STREAMED: dict[str, type[TDMCL]] = {"td-mcl": TDMCL}  # learn one task after ano
 PRESETS: dict[str, Mapping[str, Any]] = {
     "bdnn-sp": bdnn_sp.PRESETS,
     "synaptic-pruning": synaptic_pruning.PRESETS,
-    # what is known of the paper: its equations of the links' evolution, and that its modules start afresh
-    "td-mcl": {"paper": TDMCL(evolution="paper", inherit=False)},
+    # what is known of the paper: its equations of the links' evolution, and that its modules start afresh; own worth as simple
+    # as it can be, and nothing made up for
+    "td-mcl": {
+        "paper": TDMCL(
+            evolution="paper", inherit=False, own="at once", protect="own task", homeostasis=False
+        )
+    },
 }
