@@ -21,8 +21,6 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     # what is known of the paper: its equations of the links' evolution, and that its modules start afresh; own worth as simple
     # as it can be, and nothing made up for
     "td-mcl": {
-        "paper": TDMCL(
-            evolution="paper", inherit=False, own="at once", protect="own task", homeostasis=False
-        )
+        "paper": TDMCL(evolution="paper", inherit=False, own="at once", protect="own task", homeostasis=False)
     },
 }

@@ -4,8 +4,8 @@ What goes, until nothing more does:
 
 - modules and last blocks that no task asked for reads, and the heads of other tasks
 - channels that nobody living reads: no local kernel, link or head
-- channels that are silent for ever: no living synapse reaches them, and what the norm makes of no current never fires.
-  One that fires of itself stays: at the border of a picture it is no constant to those that read it.
+- channels that are silent for ever: no living synapse reaches them, and what the norm makes of the current that is made
+  up for never fires. One that fires of itself stays: at the border of a picture it is no constant to those that read it.
 - dead kernels, on disk; inhibition becomes part of the weights, what is made up for part of the norm
 
 Kernels that died here and there are zeros for the processor still. Gathering inputs, sparse products over unfolded

@@ -25,7 +25,9 @@ class Survivors:
         self.network, self.asked = network, asked
         self.needed = {number: network.needed(number) for number in asked}
         self._living: dict[int, Tensor] = {}  # by identity of a unit or link: kernels that are not zero
-        self._firing: dict[int, Tensor] = {}  # by that of a unit: channels that fire without a current
+        self._firing: dict[
+            int, Tensor
+        ] = {}  # by that of a unit: channels that fire by what is made up for alone
         self.modules = sorted({*asked, *(k for needed in self.needed.values() for k in needed)})
         self.wiring = {m: network.module(m).wiring() for m in self.modules}
         self.blocks = len(network.plan.widths)
@@ -107,9 +109,9 @@ class Survivors:
         """Channels that no living synapse of the unit reaches and that do not fire of themselves; links left out."""
         if id(unit) not in self._firing:
             norm = unit.norm
-            alone = unit.local.made_up.detach().repeat(unit.steps, 1)[..., None, None]
+            constant = unit.local.made_up.detach().repeat(unit.steps, 1)[..., None, None]
             current = F.batch_norm(
-                alone, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
+                constant, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
             )
             self._firing[id(unit)] = unit.neurons(current).flatten(2).any(2).any(0).cpu()
         return ~self._reached(unit, inputs) & ~self._firing[id(unit)]
