@@ -575,6 +575,7 @@ def test_a_module_settles_at_the_size_forecast(two: ModularSNN) -> None:
         ("inhibit", -0.1),
         ("cap", 2.0),
         ("inhibit_start", 1.5),
+        ("homeostasis", 1),
         ("own_budget", float("nan")),
         ("gamma", 0.0),
         ("strengthen", float("inf")),

@@ -232,3 +232,35 @@ def test_another_way_is_refused() -> None:
         TDMCL(own="by chance")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="protect is 'nobody', but must be one of own task, every task"):
         TDMCL(protect="nobody")  # type: ignore[arg-type]
+
+
+def test_who_dies_in_a_later_task_leaves_the_mean_of_what_it_gave_in_its_own() -> None:
+    for homeostasis in (True, False):
+        network = ModularSNN(PLAN)
+        learn(network, TASKS[0], TDMCL(homeostasis=homeostasis), SHORT)
+        layers = [local.layer for local in network.module(0).locals()]
+        weights = [layer.weight.detach().numpy().copy() for layer in layers]
+        assert all(not layer.tonic.any() for layer in layers)  # who died young has been learned without
+        learn(network, TASKS[1], TDMCL(homeostasis=homeostasis, **STRONG), SHORT)
+        for layer, weight in zip(layers, weights, strict=True):
+            died = (weight[:, :, 0, 0] != 0) & ~layer.alive.numpy()
+            assert died.any()
+            left = np.zeros(len(weight))
+            for o, i in zip(*np.nonzero(died), strict=True):
+                left[o] += (weight[o, i] * layer.expected[i].numpy()).sum()
+            assert_allclose(layer.tonic, left, rtol=1e-4, atol=1e-6)
+            assert layer.tonic.any() == homeostasis
+
+
+def test_what_is_expected_is_the_mean_spike_of_the_tasks_samples() -> None:
+    """The middle tap of a kernel sees each place once; LocalConv's own tests tell of the others."""
+    network = ModularSNN(PLAN)
+    process = LearningTask(TDMCL(inhibit=0.0), network, TASKS[0], SHORT)
+    while process.advance():
+        pass
+    x, _ = process.school.learned
+    with torch.no_grad():
+        spikes = network.activity(x, 0)[0].spikes[0]
+    expected = network.module(0).locals()[0].layer.expected
+    assert_allclose(expected[:, 1, 1], spikes.mean((0, 2, 3)), rtol=1e-5)
+    assert expected.max() > 0.05
