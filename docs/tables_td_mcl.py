@@ -41,7 +41,7 @@ EQUATIONS = (
         LearningTask._masses,
     ),
     ("", "the same while it learns: abs(sum over taps of W dL/dW)", feedback.kernel_masses),
-    ("", "what the dead gave in the mean is made up for: homeostasis", LocalConv.made_up),
+    ("", "(1 - q) W, and the mean of what is lost made up for: homeostasis", LocalConv.forward),
     ("", "the same in turn: the least are taken out first, each is measured in what is left", in_turn),
     ("", "fb = abs(W) r_in sum over readers of abs(V) E[trace trace]", feedback.feedback),
     ("", "S = sqrt(norm(own)) + kappa norm(fb)", feedback.worth),
