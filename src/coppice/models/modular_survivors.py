@@ -25,9 +25,7 @@ class Survivors:
         self.network, self.asked = network, asked
         self.needed = {number: network.needed(number) for number in asked}
         self._living: dict[int, Tensor] = {}  # by identity of a unit or link: kernels that are not zero
-        self._firing: dict[
-            int, Tensor
-        ] = {}  # by that of a unit: channels that fire by what is made up for alone
+        self._firing: dict[int, Tensor] = {}  # by that of a unit: channels that fire of themselves
         self.modules = sorted({*asked, *(k for needed in self.needed.values() for k in needed)})
         self.wiring = {m: network.module(m).wiring() for m in self.modules}
         self.blocks = len(network.plan.widths)
